@@ -1,0 +1,1 @@
+"""Automatic call distribution as pure decisions: who waits, who is free, who gets whom."""

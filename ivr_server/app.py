@@ -1,0 +1,369 @@
+"""The service: everything built, wired and run in one task group.
+
+Startup order matters: the journal is read, Asterisk is asked what it still holds, calls of the
+service before us are taken over, and only then events are read and new calls served. On SIGTERM the
+service simply ends: callers stay in Asterisk and the next service takes them over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import structlog
+
+from ivr_server import call, facts, takeover
+from ivr_server.archive import RecordingArchive
+from ivr_server.asterisk.ami import Ami
+from ivr_server.asterisk.caller import Exchange, LiveCaller, Resumption
+from ivr_server.asterisk.channel import Channel
+from ivr_server.asterisk.events import ChannelInfo, StasisStart
+from ivr_server.asterisk.legs import Leg, Records
+from ivr_server.asterisk.link import AriAddress, Link, each
+from ivr_server.asterisk.phones import AGENT, AgentPhones, OutgoingLeg
+from ivr_server.config import Settings
+from ivr_server.errors import LinkError
+from ivr_server.flow.spec import Flow
+from ivr_server.flows import FlowVersions, Plans
+from ivr_server.speech.speech import Speech
+from ivr_server.storage.journal import Journal
+from ivr_server.storage.writer import Writer
+from ivr_server.waiting.room import WaitingRoom
+
+log = structlog.get_logger(__name__)
+
+CALL = "call"  # first Stasis argument of a caller's leg: call,<dialled>,<recorded>,<start>
+STRAY_AFTER_S = 2.0  # a channel in our application that nobody announced
+DRAIN_S = 5.0
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NUMBER_LENGTH, _NAME_LENGTH = 64, 128
+
+
+class Service:
+    """One service attached to one Asterisk."""
+
+    def __init__(self, settings: Settings, plans: Plans, speech: Speech) -> None:
+        self.settings = settings
+        self.plans = plans
+        self.link = Link(
+            AriAddress(
+                url=settings.ari_url,
+                user=settings.ari_user,
+                password=settings.ari_password,
+                app=settings.app,
+            )
+        )
+        self.ami = Ami(
+            settings.ami_host, settings.ami_port, settings.ami_user, settings.ami_password
+        )
+        self.journal = Journal.open(
+            settings.state / "journal",
+            on_trouble=lambda sentence: log.error("journal_trouble", error=sentence),
+        )
+        self.writer = Writer(self.journal, settings.database_url)
+        self.archive = RecordingArchive(self.journal, settings.recordings)
+        self.versions = FlowVersions(settings.state / "flows")
+        self.records = Records(
+            journal=self.journal, archive=self.archive, spool=settings.spool.resolve()
+        )
+        self.room = WaitingRoom(
+            plans.site.queue_settings(),
+            plans.site.agent_settings(),
+            AgentPhones(self.link, self.ami, self.records),
+            self.journal,
+        )
+        self.exchange = Exchange(
+            link=self.link,
+            ami=self.ami,
+            records=self.records,
+            room=self.room,
+            speech=speech,
+            destinations=plans.site.dialable(),
+        )
+        self.calls: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve calls until cancelled. `ready` is told when calls are accepted.
+
+        Raises SetupError when Asterisk is absent or refuses us.
+        """
+        try:
+            await self.link.open()
+            await self.ami.check()
+            self.room.login_all()
+            await self._take_over()
+            self.link.arrived = self._arrived
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.journal.run())
+                tasks.create_task(self.writer.run())
+                tasks.create_task(self.link.run())
+                log.info("ready", flows=len(self.plans.flows), calls=len(self.calls))
+                ready()
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        # Calls in progress are left as they are: the journal knows them, Asterisk holds them.
+        for task in self.calls.values():
+            task.cancel()
+        await asyncio.gather(*self.calls.values(), return_exceptions=True)
+        await self.link.close()
+        await self.ami.close()
+        await self.archive.drain()
+        carrying = asyncio.create_task(self.writer.run())
+        await self.writer.drain(DRAIN_S)
+        carrying.cancel()
+        await asyncio.gather(carrying, return_exceptions=True)
+        self.journal.close()
+
+    # --- new calls ---
+
+    def _arrived(self, event: StasisStart) -> None:
+        """A channel entered the application. Not awaited by the reader of events."""
+        if event.args[:1] == [CALL]:
+            self._serve(self._new_call(event))
+        elif event.args[:1] == [AGENT]:
+            # A leg we gave up on, answered all the same.
+            self._spawn(each(self.link.operations.channels.hangup(channelId=event.channel.id)))
+        else:
+            log.warning("unknown_arrival", channel=event.channel.name, args=event.args)
+            self._spawn(each(self.link.operations.channels.hangup(channelId=event.channel.id)))
+
+    def _new_call(self, event: StasisStart) -> tuple[str, Callable[[], asyncio.Task[None]]]:
+        dialled, recorded, started = (*event.args[1:], "", "", "")[:3]
+        now = datetime.now(UTC)
+        number = self.plans.site.numbers.get(dialled)
+        flow = self.plans.flows.get(number.flow if number is not None else "")
+        call_id = str(uuid4())
+        channel = Channel(self.link, event.channel.id, event.channel.name)
+        channel.post(event)
+        caller_number = _clean(event.channel.caller.number, _NUMBER_LENGTH)
+        story = call.CallStory(
+            self.journal,
+            facts.Call(
+                call_id=call_id,
+                started_at=now,
+                dialled=_clean(dialled, _NUMBER_LENGTH),
+                caller_number=caller_number,
+                caller_name=_clean(event.channel.caller.name, _NAME_LENGTH),
+                language=flow.language if flow else "",
+                flow=flow.name if flow else "",
+                flow_version=flow.version if flow else "",
+            ),
+            facts.Position(
+                call_id=call_id,
+                channel_id=channel.id,
+                channel_name=channel.name,
+                flow=flow.name if flow else "",
+                flow_version=flow.version if flow else "",
+                node=flow.start if flow else "",
+                step=0,
+                variables={},
+                language=flow.language if flow else "",
+            ),
+        )
+        story.began()
+        leg = Leg(
+            channel,
+            facts.Leg(
+                leg_id=channel.id,
+                call_id=call_id,
+                kind=facts.LegKind.CALLER,
+                endpoint=channel.name,
+                number=caller_number,
+                started_at=now,
+            ),
+            self.records,
+        )
+        if recorded == "1":
+            leg.recorded(_moment(started) or now)
+        caller = LiveCaller(self.exchange, leg, story)
+        if flow is None:
+            log.error("no_flow_for_number", dialled=dialled)
+            return call_id, lambda: self._spawn(
+                call.refuse(caller, story, "no flow for the number")
+            )
+        self.versions.keep(flow)
+        return call_id, lambda: self._spawn(call.run(caller, story, self.plans.flows, flow))
+
+    def _serve(self, new: tuple[str, Callable[[], asyncio.Task[None]]]) -> None:
+        call_id, start = new
+        with structlog.contextvars.bound_contextvars(call_id=call_id):
+            task = start()
+        self.calls[call_id] = task
+        task.add_done_callback(lambda _: self._over(call_id))
+
+    def _over(self, call_id: str) -> None:
+        self.calls.pop(call_id, None)
+        self.archive.call_over(call_id)
+
+    def _spawn(self, coroutine: object) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(
+            coroutine  # type: ignore[arg-type]
+        )
+        task.add_done_callback(_report)
+        return task
+
+    # --- calls of the service before us ---
+
+    async def _take_over(self) -> None:
+        channels, bridges = await self.link.channels(), await self.link.bridges()
+        ours = await self.link.ours()
+        now = datetime.now(UTC)
+        open_calls = self.journal.open_calls()
+        plan = takeover.plan(open_calls, channels, bridges, ours, now)
+        for fact in plan.closed:
+            self.journal.append(fact)
+        for found in plan.continued:
+            self._continue(found)
+        for lost in plan.over:
+            self._file_recordings(lost, now, except_legs=set())
+            self.archive.call_over(lost.call.call_id)
+        operations = self.link.operations
+        for channel_id in plan.hang_up:
+            self._spawn(each(operations.channels.hangup(channelId=channel_id)))
+        for bridge_id in plan.destroy:
+            self._spawn(each(operations.bridges.destroy(bridgeId=bridge_id)))
+        if plan.unknown:
+            asyncio.get_running_loop().call_later(STRAY_AFTER_S, self._take_strays, plan.unknown)
+        if open_calls:
+            log.info(
+                "took_over",
+                calls=len(plan.continued),
+                lost=len(plan.over),
+                hung_up=len(plan.hang_up),
+                strays=len(plan.unknown),
+            )
+
+    def _continue(self, found: takeover.Continued) -> None:
+        opened, position = found.call, found.position
+        flow = self._flow_of(position)
+        channel = Channel(self.link, found.channel.id, found.channel.name)
+        channel.up, channel.in_stasis = found.channel.state == "Up", True
+        leg = Leg(channel, opened.legs[channel.id], self.records)
+        leg.recording = _still_recording(opened, channel.id)
+        story = call.CallStory(self.journal, opened.call, position)
+        story.taken_over(opened.steps)
+        kept = {channel.id}
+        agent_leg: OutgoingLeg | None = None
+        if found.agent_leg is not None:
+            kept.add(found.agent_leg.leg_id)
+            agent_leg = OutgoingLeg.adopt(
+                self.link,
+                self.ami,
+                self.records,
+                found.agent_leg,
+                _still_recording(opened, found.agent_leg.leg_id),
+            )
+            if found.visit is not None and found.agent_leg.agent in self.plans.site.agents:
+                self.room.talking(found.agent_leg.agent or "")
+        story.talked = agent_leg is not None or found.talk_over
+        self._file_recordings(opened, datetime.now(UTC), except_legs=kept)
+        caller = LiveCaller(
+            self.exchange,
+            leg,
+            story,
+            resumption=Resumption(
+                visit=found.visit,
+                agent_leg=agent_leg,
+                bridge_id=position.bridge_id or "",
+                talk_over=found.talk_over,
+            ),
+        )
+        if flow is None:
+            error = f"flow {position.flow} {position.flow_version} is gone"
+            self._serve(
+                (opened.call.call_id, lambda: self._spawn(call.refuse(caller, story, error)))
+            )
+            return
+        resumed: Flow = flow
+        self._serve(
+            (
+                opened.call.call_id,
+                lambda: self._spawn(
+                    call.run(
+                        caller,
+                        story,
+                        self.plans.flows,
+                        resumed,
+                        start=position.node,
+                        variables=position.variables,
+                    )
+                ),
+            )
+        )
+
+    def _flow_of(self, position: facts.Position) -> Flow | None:
+        """The version the call began with; the present one only if that is lost."""
+        present = self.plans.flows.get(position.flow)
+        if present is not None and present.version == position.flow_version:
+            return present
+        return self.versions.find(position.flow_version) or present
+
+    def _file_recordings(
+        self, opened: takeover.OpenCall, now: datetime, *, except_legs: set[str]
+    ) -> None:
+        """Recordings of legs that ended while no service was there to file them."""
+        for recording in opened.recordings.values():
+            leg = opened.legs.get(recording.leg_id or "")
+            if leg is None:
+                continue
+            if recording.state is not facts.RecordingState.RECORDING:
+                self.archive.known(recording, leg.kind)
+            elif leg.leg_id not in except_legs:
+                # When the leg really ended is not known: whatever the file holds is the length.
+                lasted = (
+                    (leg.ended_at - recording.started_at).total_seconds() if leg.ended_at else 0
+                )
+                self.archive.leg_over(recording, leg.kind, max(0.0, lasted))
+
+    def _take_strays(self, strays: list[ChannelInfo]) -> None:
+        """Channels that entered just as the service before us died: served as new calls."""
+        for info in strays:
+            data = info.dialplan.app_data.split(",")[1:]
+            if not self.link.knows(info.id):
+                self._arrived(StasisStart(channel=info, args=data))
+
+
+def _still_recording(opened: takeover.OpenCall, leg_id: str) -> facts.Recording | None:
+    return next(
+        (
+            one
+            for one in opened.recordings.values()
+            if one.leg_id == leg_id and one.state is facts.RecordingState.RECORDING
+        ),
+        None,
+    )
+
+
+def _clean(text: str, length: int) -> str:
+    """What the network says about a caller: no control characters, bounded."""
+    return _CONTROL.sub("", text)[:length]
+
+
+def _moment(epoch: str) -> datetime | None:
+    """The start of the recording, as the dialplan noted it (seconds since 1970, with ms)."""
+    try:
+        return datetime.fromtimestamp(float(epoch), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if task.cancelled():
+        return
+    error = task.exception()
+    if isinstance(error, LinkError):
+        log.info("asterisk_refused", error=str(error))
+    elif error is not None:
+        log.error("task_failed", exc_info=error)
+
+
+def folders(settings: Settings) -> tuple[Path, ...]:
+    """Folders the service writes to."""
+    return settings.state, settings.sounds, settings.recordings

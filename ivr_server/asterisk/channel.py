@@ -1,0 +1,242 @@
+"""One channel: what its events say, and the ARI operations a leg needs.
+
+A channel remembers (keys typed, whether it is up, how it ended); whoever is interested is woken
+through `wake` and looks. Everything that waits on a channel ends with an exception the moment
+the channel is gone. Knows nothing of flows, queues or callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from ivr_server.asterisk import events
+from ivr_server.asterisk.link import Link
+from ivr_server.errors import LinkError, NotFound
+
+log = structlog.get_logger(__name__)
+
+KEYS_KEPT = 64  # a flood of keys beyond this is dropped and counted
+LONGEST_PROMPT_S = 600.0
+GONE_WITHIN_S = 5.0  # Asterisk reports a hang-up that was asked for within this time
+
+
+class ChannelGone(Exception):
+    """The channel has been hung up."""
+
+
+class Playback:
+    """One play request. `done` is set when it ended in whatever way."""
+
+    def __init__(self, channel: Channel, playback_id: str) -> None:
+        self._channel = channel
+        self.id = playback_id
+        self.done = False
+        self.failed = False
+
+    async def stop(self) -> None:
+        """End it now. Harmless when it is over."""
+        if not self.done and not self._channel.gone:
+            try:
+                await self._channel.link.operations.playbacks.stop(playbackId=self.id)
+            except NotFound:
+                self.finished(failed=False)
+            except LinkError as error:
+                log.info("playback_not_stopped", error=str(error))
+
+    def finished(self, *, failed: bool) -> None:
+        self.done, self.failed = True, failed
+        self._channel.changed()
+
+
+class Channel:
+    """A channel of ours, from before its creation until after its end."""
+
+    def __init__(self, link: Link, channel_id: str, name: str = "") -> None:
+        self.link = link
+        self.id = channel_id
+        self.name = name
+        self.up = False
+        self.in_stasis = False
+        self.gone = False
+        self.cause = 0  # Q.850, set when gone
+        self.ended_by_us = False
+        self.keys: deque[str] = deque()
+        self.keys_dropped = 0
+        self.wake: Callable[[], None] = lambda: None  # one listener: the call or the offer
+        self.over: Callable[[Channel], None] = lambda channel: None  # told once, at the end
+        self._wakes: set[asyncio.Event] = set()
+        self._playbacks: dict[str, Playback] = {}
+        link.listen(channel_id, self)
+
+    # --- what events say ---
+
+    def post(self, event: events.ChannelEvent | events.PlaybackFinished) -> None:
+        """See Mailbox. Order of events does not matter: each only adds to what is known."""
+        match event:
+            case events.PlaybackFinished(playback=info):
+                playback = self._playbacks.pop(info.id, None)
+                if playback is not None:
+                    playback.finished(failed=info.state == "failed")
+                return
+            case events.ChannelDtmfReceived(digit=digit):
+                if len(self.keys) < KEYS_KEPT:
+                    self.keys.append(digit)
+                else:
+                    self.keys_dropped += 1
+            case events.StasisStart(channel=info):
+                self.name = info.name
+                self.in_stasis = True
+                self.up = info.state == "Up"
+            case events.ChannelStateChange(channel=info):
+                self.name = info.name
+                self.up = info.state == "Up"
+            case events.StasisEnd():
+                # Measured: the end of an incoming channel is announced by this event alone, since
+                # leaving Stasis unsubscribes us before ChannelDestroyed.
+                self.destroyed(self.cause)
+            case events.ChannelDestroyed(cause=cause):
+                self.destroyed(cause)
+            case events.ChannelHangupRequest(cause=cause):
+                self.cause = cause or self.cause
+        self.changed()
+
+    def resync(self, info: events.ChannelInfo | None) -> None:
+        """See Mailbox."""
+        if info is None:
+            self.destroyed(self.cause)
+        else:
+            self.name = info.name
+            self.up = info.state == "Up"
+            self.in_stasis = self.in_stasis or self.up
+            for playback in list(self._playbacks.values()):
+                playback.finished(
+                    failed=False
+                )  # its end may have been missed; hearing it twice is worse
+            self._playbacks.clear()
+        self.changed()
+
+    def destroyed(self, cause: int) -> None:
+        """The channel is over."""
+        if self.gone:
+            return
+        self.gone, self.up, self.in_stasis = True, False, False
+        self.cause = cause or self.cause
+        self.link.forget(self.id)
+        for playback in list(self._playbacks.values()):
+            playback.done = True
+        self._playbacks.clear()
+        self.over(self)
+
+    def changed(self) -> None:
+        """Wake everybody who waits for something about this channel."""
+        self.wake()
+        for event in self._wakes:
+            event.set()
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Wait until the condition holds; False after the timeout.
+
+        Raises ChannelGone as soon as the channel is gone.
+        """
+        event = asyncio.Event()
+        self._wakes.add(event)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    if self.gone:
+                        raise ChannelGone(self.id)
+                    if condition():
+                        return True
+                    await event.wait()
+                    event.clear()
+        except TimeoutError:
+            return False
+        finally:
+            self._wakes.discard(event)
+
+    async def until_gone(self, timeout_s: float | None) -> bool:
+        """Wait for the end of the channel; False after the timeout."""
+        try:
+            await self.until(lambda: False, timeout_s)
+        except ChannelGone:
+            return True
+        return False
+
+    # --- what we may ask ---
+
+    async def answer(self) -> None:
+        await self._ask(self.link.operations.channels.answer(channelId=self.id))
+        self.up = True
+
+    async def play(self, media: list[str]) -> Playback:
+        """Start playing these media one after the other."""
+        playback = Playback(self, str(uuid.uuid4()))
+        self._playbacks[playback.id] = playback  # before the request: the end may come first
+        try:
+            await self._ask(
+                self.link.operations.channels.playWithId(
+                    channelId=self.id, playbackId=playback.id, media=media
+                )
+            )
+        except BaseException:
+            self._playbacks.pop(playback.id, None)
+            raise
+        return playback
+
+    async def music(self, music_class: str) -> None:
+        await self._ask(
+            self.link.operations.channels.startMoh(channelId=self.id, mohClass=music_class)
+        )
+
+    async def music_off(self) -> None:
+        await self._ask(self.link.operations.channels.stopMoh(channelId=self.id))
+
+    async def hangup(self, reason: str = "normal") -> None:
+        """Hang up and wait until Asterisk says the channel is over."""
+        if self.gone:
+            return
+        self.ended_by_us = True
+        try:
+            await self.link.operations.channels.hangup(channelId=self.id, reason=reason)
+        except NotFound:
+            self.destroyed(self.cause)
+        except LinkError as error:
+            log.warning("hangup_failed", channel=self.id, error=str(error))
+        if not await self.until_gone(GONE_WITHIN_S):
+            # The event may have been lost with a socket; ask rather than believe.
+            try:
+                await self.link.operations.channels.get(channelId=self.id)
+            except NotFound:
+                self.destroyed(self.cause)
+            except LinkError as error:
+                log.warning("hangup_unconfirmed", channel=self.id, error=str(error))
+
+    async def dialplan(self, context: str, extension: str) -> None:
+        """Hand the channel back to the dialplan."""
+        await self._ask(
+            self.link.operations.channels.continueInDialplan(
+                channelId=self.id, context=context, extension=extension, priority=1
+            )
+        )
+
+    async def _ask(self, operation: object) -> None:
+        """Await an operation on this channel; a channel that is no more is ChannelGone."""
+        try:
+            await operation  # type: ignore[misc]
+        except NotFound:
+            if self.gone:
+                raise ChannelGone(self.id) from None
+            if await self.until_gone(1.0):
+                raise ChannelGone(self.id) from None
+            raise
+        except LinkError:
+            if self.gone:
+                raise ChannelGone(self.id) from None
+            raise
+        if self.gone:
+            raise ChannelGone(self.id)

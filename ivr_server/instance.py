@@ -1,0 +1,168 @@
+"""One instance on one machine: its folder, ports, secrets, and the Asterisk that belongs to it.
+
+Several instances run side by side: each has its own folder with everything that is written, and a
+block of ports. Secrets are made here once and stay in the folder (mode 0600). Composition for
+development, demo and tests; in production systemd owns Asterisk and Postgres, and settings come from
+the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets as token
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ivr_server import ports
+from ivr_server.asterisk import files
+from ivr_server.asterisk.link import AriAddress
+from ivr_server.asterisk.process import AsteriskProcess, Installation
+from ivr_server.errors import SetupError
+
+PROJECT = Path(__file__).resolve().parent.parent
+APP = "ivr"
+
+
+def cache() -> Path:
+    """The per-user cache that clones share; set by IVR_CACHE."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ivr-server"
+    return Path(os.environ.get("IVR_CACHE", default))
+
+
+def installation() -> Installation:
+    """The Asterisk that `make setup` chose. Raises SetupError when it has not run."""
+    marker = PROJECT / ".venv" / "asterisk-root"
+    root = os.environ.get("IVR_ASTERISK_ROOT") or (
+        marker.read_text().strip() if marker.exists() else ""
+    )
+    if not root or not Path(root, "usr/sbin/asterisk").exists():
+        raise SetupError("No Asterisk is installed for this project: run `make setup`.")
+    return Installation(Path(root))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secrets:
+    """Generated passwords. Never in source, never in a log."""
+
+    ari: str = field(default_factory=lambda: token.token_urlsafe(24))
+    ami: str = field(default_factory=lambda: token.token_urlsafe(24))
+    postgres: str = field(default_factory=lambda: token.token_urlsafe(24))
+    sip: str = field(default_factory=lambda: token.token_urlsafe(24))  # seed of account secrets
+
+    def account(self, name: str) -> str:
+        """The SIP secret of one account: derived, so that it stays the same when the site changes."""
+        import hashlib
+
+        return hashlib.sha256(f"{self.sip}:{name}".encode()).hexdigest()[:20]
+
+
+class Instance:
+    """A folder and everything that runs out of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.secrets = self._secrets()
+        self.asterisk_state = self.folder / "asterisk"
+        self.etc = self.folder / "etc" / "asterisk"
+        self.spool = self.asterisk_state / "spool" / "monitor"
+        self.recordings = self.folder / "recordings"
+        self.state = self.folder / "state"
+        self.sounds = self.folder / "sounds"
+        self._installation = installation()
+        self.asterisk = AsteriskProcess(
+            self._installation,
+            self.etc,
+            self._run_folder(),
+            self.asterisk_state / "log" / "console",
+        )
+        remembered = self.folder / "ports.json"
+        preferred = json.loads(remembered.read_text())["base"] if remembered.exists() else None
+        self.ports = ports.take(cache() / "ports", preferred, in_use=self.asterisk.running())
+        if preferred is not None and self.ports.base != preferred and self.asterisk.running():
+            raise SetupError(
+                f"Ports {preferred}.. of {self.folder} are held by another process while its Asterisk "
+                f"(pid {self.asterisk.pid}) runs: is this instance already being served?"
+            )
+        remembered.write_text(json.dumps({"base": self.ports.base}))
+
+    @property
+    def ari(self) -> AriAddress:
+        return AriAddress(
+            url=f"http://127.0.0.1:{self.ports.ari}",
+            user=APP,
+            password=self.secrets.ari,
+            app=APP,
+        )
+
+    @property
+    def core_sounds(self) -> Path:
+        return self._installation.sounds
+
+    def render(
+        self,
+        accounts: Sequence[files.Account],
+        numbers: Sequence[files.Number],
+        *,
+        extra_dialplan: str = "",
+        queues: str = "",
+        modules: Sequence[str] = (),
+    ) -> None:
+        """Write Asterisk's configuration for these accounts and numbers."""
+        for folder in ("lib", "log", "sbin", "agi-bin", "spool/monitor", "spool/recording"):
+            (self.asterisk_state / folder).mkdir(parents=True, exist_ok=True)
+        templates = sorted((PROJECT / "deploy/asterisk/templates").glob("*.conf"))
+        templates.append(PROJECT / "dialplan/extensions.conf")
+        files.write(
+            files.Rendering(
+                values={
+                    "ETC": str(self.etc),
+                    "STATE": str(self.asterisk_state),
+                    "RUN": str(self._run_folder()),
+                    "MODULES": str(self._installation.modules),
+                    "DATA": str(self._installation.data),
+                    "MUSIC": str(self._installation.music),
+                    "PROMPTS": str(self.sounds),
+                    "SYSTEM_NAME": f"ivr{self.ports.base}",
+                    "APP": APP,
+                    "ARI_USER": APP,
+                    "ARI_PASSWORD": self.secrets.ari,
+                    "AMI_USER": APP,
+                    "AMI_PASSWORD": self.secrets.ami,
+                    "ARI_PORT": str(self.ports.ari),
+                    "AMI_PORT": str(self.ports.ami),
+                    "SIP_PORT": str(self.ports.sip),
+                    "RTP_START": str(self.ports.rtp[0]),
+                    "RTP_END": str(self.ports.rtp[1]),
+                },
+                accounts=tuple(accounts),
+                numbers=tuple(numbers),
+                extra_dialplan=extra_dialplan,
+                queues=queues,
+                modules=tuple(modules),
+            ),
+            templates,
+            self.etc,
+        )
+
+    def _run_folder(self) -> Path:
+        """Control sockets have short paths (108 bytes), so they live in the system's temp folder."""
+        import hashlib
+        import tempfile
+
+        name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
+        run = Path(tempfile.gettempdir()) / f"ivr-{os.getuid()}-{name}"
+        run.mkdir(mode=0o700, exist_ok=True)
+        return run
+
+    def _secrets(self) -> Secrets:
+        file = self.folder / "secrets.json"
+        if file.exists():
+            return Secrets(**json.loads(file.read_text()))
+        made = Secrets()
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(made.__dict__, stream, indent=2)
+        return made

@@ -1,0 +1,192 @@
+"""Everything a service needs on one machine, brought up from nothing: for `make run`, demo and tests.
+
+Postgres (IVR_DATABASE_URL, or the embedded one), schema, speech, Asterisk's configuration, Asterisk.
+What was started here is stopped here; what was found running is left running. The same settings are
+handed to a service in this process or, as IVR_* variables, to one in another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ivr_server.asterisk import files
+from ivr_server.config import Settings, Site
+from ivr_server.errors import SetupError
+from ivr_server.flow.ports import Prompt
+from ivr_server.flows import Plans, load_plans
+from ivr_server.instance import PROJECT, Instance, cache
+from ivr_server.speech.speech import Speech
+from ivr_server.speech.used import utterances
+from ivr_server.storage import embedded, migrations
+
+Say = Callable[[str], None]
+
+APOLOGY = "apology"
+
+
+@dataclass(kw_only=True)
+class Local:
+    """A machine that is up: what a service can be run against."""
+
+    instance: Instance
+    settings: Settings
+    plans: Plans
+    speech: Speech
+    postgres: embedded.EmbeddedPostgres | None
+    started_asterisk: bool
+
+    def environment(self) -> dict[str, str]:
+        """The settings as variables for a service in another process."""
+        return {
+            f"IVR_{field.name.upper()}": str(getattr(self.settings, field.name))
+            for field in fields(Settings)
+        }
+
+    async def down(self) -> None:
+        """Stop what was started by `up`."""
+        if self.started_asterisk:
+            await self.instance.asterisk.stop()
+        if self.postgres is not None and not self.postgres.adopted:
+            await asyncio.to_thread(self.postgres.stop)
+        self.instance.ports.release()
+
+
+async def up(
+    folder: Path,
+    say: Say = lambda line: None,
+    *,
+    flows: Path = PROJECT / "flows",
+    prompts: Path = PROJECT / "prompts",
+    database_url: str | None = None,
+    fast: bool = False,
+    bench: bool = False,
+) -> Local:
+    """Bring everything up in this folder. `say` hears one line per step.
+
+    `fast` gives up Postgres' safety against power cuts; `bench` adds app_queue and the dialplan it is
+    compared with. Raises SetupError or ConfigError.
+    """
+    plans = load_plans(flows, prompts)
+    instance = Instance(folder)
+    postgres: embedded.EmbeddedPostgres | None = None
+    url = database_url or os.environ.get("IVR_DATABASE_URL")
+    if not url:
+        say("Postgres: starting the embedded server")
+        postgres = await asyncio.to_thread(
+            lambda: embedded.start(
+                instance.folder / "postgres",
+                instance.ports.postgres,
+                instance.secrets.postgres,
+                fast=fast,
+            )
+        )
+        url = postgres.dsn
+    database = instance.folder / "database-url"
+    database.touch(mode=0o600)
+    database.write_text(url + "\n")
+    say("Postgres: schema")
+    await asyncio.to_thread(migrations.up, url)
+    say("Speech: rendering what has no recording yet")
+    speech = Speech(plans.catalogue, prompts, cache() / "speech", instance.core_sounds)
+    report = await asyncio.to_thread(speech.build, utterances(plans.flows))
+    say(f"Speech: {report}")
+    _lay_out_apologies(speech, plans, instance.sounds)
+    say("Asterisk: starting")
+    instance.render(
+        accounts(plans.site, instance),
+        numbers(plans),
+        **(_bench_parts(plans.site) if bench else {}),  # type: ignore[arg-type]
+    )
+    started = await instance.asterisk.start()
+    if not started:
+        say(f"Asterisk: already running (pid {instance.asterisk.pid}), going on with it")
+    settings = Settings(
+        ari_url=instance.ari.url,
+        ari_password=instance.secrets.ari,
+        ami_port=instance.ports.ami,
+        ami_password=instance.secrets.ami,
+        database_url=url,
+        flows=flows,
+        prompts=prompts,
+        state=instance.state,
+        sounds=cache() / "speech",
+        recordings=instance.recordings,
+        spool=instance.spool,
+        core_sounds=instance.core_sounds,
+        web_port=instance.ports.web,
+    )
+    return Local(
+        instance=instance,
+        settings=settings,
+        plans=plans,
+        speech=speech,
+        postgres=postgres,
+        started_asterisk=started,
+    )
+
+
+def accounts(site: Site, instance: Instance) -> list[files.Account]:
+    """SIP accounts of the site: agents, and phones that call."""
+    return [
+        files.Account(
+            name=agent.name,
+            secret=instance.secrets.account(agent.name),
+            context="ivr-phones",
+            display=agent.display,
+        )
+        for agent in site.agent_settings()
+    ] + [
+        files.Account(
+            name=name,
+            secret=instance.secrets.account(name),
+            context="ivr-in",
+            number=phone.number,
+            display=phone.name,
+        )
+        for name, phone in site.phones.items()
+    ]
+
+
+def numbers(plans: Plans) -> list[files.Number]:
+    """Numbers of the site as the dialplan wants them."""
+    return [
+        files.Number(
+            extension=extension,
+            record=number.record,
+            language=number.language or plans.flows[number.flow].language,
+            fallback=number.fallback or "",
+        )
+        for extension, number in plans.site.numbers.items()
+    ]
+
+
+def _lay_out_apologies(speech: Speech, plans: Plans, folder: Path) -> None:
+    """Copies of the apology under names that the dialplan can know ahead."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for language in {number.language for number in numbers(plans)}:
+        media = speech.media(language, [Prompt(APOLOGY)])
+        if not media:
+            raise SetupError(
+                f"There is no prompt '{APOLOGY}' in '{language}': callers would hear nothing "
+                f"while the service is down. Add it to prompts/{language}/phrases.yaml."
+            )
+        source = Path(media[0].removeprefix("sound:"))
+        for file in source.parent.glob(f"{source.name}.*"):
+            shutil.copy(file, folder / f"{APOLOGY}-{language}{file.suffix}")
+
+
+def _bench_parts(site: Site) -> dict[str, object]:
+    """What benchmarks/ compares with: app_queue on the same Asterisk, with the same agents."""
+    members = "\n".join(f"member => PJSIP/{name}" for name in site.agents)
+    return {
+        "modules": ("app_queue.so",),
+        "queues": f"[bench]\nstrategy = leastrecent\ntimeout = 15\nretry = 1\n{members}\n",
+        "extra_dialplan": (
+            "exten => app_queue,1,Answer()\n same => n,Queue(bench,r)\n same => n,Hangup()\n"
+        ),
+    }

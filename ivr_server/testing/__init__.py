@@ -1,0 +1,1 @@
+"""Fakes that ship with the service, for its own tests and for those of flow authors."""

@@ -1,0 +1,1 @@
+"""The waiting room: callers who wait, phones that ring, what is said meanwhile."""

@@ -1,0 +1,317 @@
+"""The waiting room: who waits, which agents stand where, and the offers between them.
+
+Whenever something changes (a caller comes or goes, an agent's state changes, a rest ends) the room
+asks `acd.matching` who should be offered to whom, and rings. It never polls. It decides nothing
+itself; routing is in acd, what one caller hears is in `visit`.
+
+Knows no Asterisk: callers, legs and the journal are ports. Times are the event loop's clock, so that
+a virtual clock drives it in tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from ivr_server import facts
+from ivr_server.acd import estimate, matching
+from ivr_server.acd.agents import Agent, AgentEvent, AgentState
+from ivr_server.acd.settings import AgentSettings, QueueSettings
+from ivr_server.errors import IvrError
+from ivr_server.flow.ports import Queued, QueueOutcome, QueueRequest
+from ivr_server.waiting.ports import AgentLeg, Journal, Phones, RingEnd, WaitingCaller
+from ivr_server.waiting.visit import Visit
+
+log = structlog.get_logger(__name__)
+
+_OFFER_END = {
+    RingEnd.ANSWERED: facts.OfferEnd.ANSWERED,
+    RingEnd.NO_ANSWER: facts.OfferEnd.NO_ANSWER,
+    RingEnd.BUSY: facts.OfferEnd.BUSY,
+    RingEnd.REJECTED: facts.OfferEnd.REJECTED,
+    RingEnd.UNREACHABLE: facts.OfferEnd.UNREACHABLE,
+    RingEnd.CANCELLED: facts.OfferEnd.CALLER_GONE,
+}
+_REFUSED = {
+    QueueOutcome.FULL: facts.VisitEnd.FULL,
+    QueueOutcome.NO_AGENTS: facts.VisitEnd.NO_AGENTS,
+}
+
+
+class WaitingRoom:
+    """All queues and agents of one service."""
+
+    def __init__(
+        self,
+        queues: Mapping[str, QueueSettings],
+        agents: Iterable[AgentSettings],
+        phones: Phones,
+        journal: Journal,
+        *,
+        utc: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.queues = dict(queues)
+        self.experience = {
+            name: estimate.Experience(prior_s=queue.handling_prior_s)
+            for name, queue in self.queues.items()
+        }
+        self.journal = journal
+        self.utc = utc
+        self._phones = phones
+        self._agents = {one.name: Agent(settings=one) for one in agents}
+        self._visits: dict[str, Visit] = {}
+        self._legs: dict[str, AgentLeg] = {}  # by visit: the phone that rings for it
+        self._numbers = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._rest_timer: asyncio.TimerHandle | None = None
+
+    # --- agents ---
+
+    def agents(self) -> list[Agent]:
+        """Every agent as it stands now."""
+        return list(self._agents.values())
+
+    def agent(self, name: str) -> Agent:
+        """One agent. Raises KeyError."""
+        return self._agents[name]
+
+    def agent_event(
+        self, name: str, event: AgentEvent, *, rest_s: float = 0.0, visit: str = ""
+    ) -> None:
+        """Something happened to an agent; routing is looked at again.
+
+        Raises ImpossibleTransition and changes nothing where the state table forbids it.
+        """
+        now = asyncio.get_running_loop().time()
+        self._agents[name] = self._agents[name].after(event, now, rest_s=rest_s, visit=visit)
+        self.route()
+
+    def login_all(self) -> None:
+        """Every agent of the site is ready (until agents log in themselves)."""
+        for agent in self.agents():
+            if agent.state is AgentState.LOGGED_OUT:
+                self.agent_event(agent.name, AgentEvent.LOGIN)
+
+    def staffed(self, queue: str) -> bool:
+        """Whether any agent of this queue is logged in."""
+        return any(
+            queue in agent.settings.queues and agent.state is not AgentState.LOGGED_OUT
+            for agent in self.agents()
+        )
+
+    # --- callers ---
+
+    def waiting(self) -> list[matching.Waiting]:
+        """Everybody who waits, in no particular order."""
+        return [visit.entry for visit in self._visits.values()]
+
+    def place(self, visit: Visit) -> int:
+        """1 = next to be served in the own queue."""
+        return matching.place(visit.id, self.waiting(), self.queues)
+
+    def estimate(self, visit: Visit) -> float | None:
+        """The model's mean of the wait that remains, seconds; 0 when an agent is free now."""
+        queue = visit.entry.queue
+        known = self.experience[queue]
+        at_work = [
+            agent
+            for agent in self.agents()
+            if agent.state not in (AgentState.LOGGED_OUT, AgentState.PAUSED)
+        ]
+        return estimate.qlm(
+            self.place(visit) - 1,
+            estimate.servers(queue, (agent.settings.queues for agent in at_work)),
+            known.mean_handling_s,
+            known.abandon_rate,
+        )
+
+    async def serve(
+        self, caller: WaitingCaller, request: QueueRequest, resumed: facts.Visit | None = None
+    ) -> Queued:
+        """Hold the caller until served, gone or out; see Visit.run. `resumed`: after a restart."""
+        if resumed is None and (refused := self._refusal(request.queue)) is not None:
+            now = self.utc()
+            self.journal.append(
+                facts.Visit(
+                    visit_id=str(uuid.uuid4()),
+                    call_id=caller.call_id,
+                    queue=request.queue,
+                    priority=request.priority,
+                    enqueued_at=now,
+                    place_at_entry=0,
+                    ended_at=now,
+                    end_reason=_REFUSED[refused],
+                )
+            )
+            return Queued(refused)
+        return await self.enter(caller, request, resumed).run(request)
+
+    def _refusal(self, queue: str) -> QueueOutcome | None:
+        settings = self.queues[queue]
+        if not settings.join_empty and not self.staffed(queue):
+            return QueueOutcome.NO_AGENTS
+        waiting = sum(1 for one in self.waiting() if one.queue == queue)
+        if settings.capacity is not None and waiting >= settings.capacity:
+            return QueueOutcome.FULL
+        return None
+
+    def enter(
+        self,
+        caller: WaitingCaller,
+        request: QueueRequest,
+        resumed: facts.Visit | None = None,
+        *,
+        connected: bool = False,
+    ) -> Visit:
+        """A caller joins a queue, or comes back to it after a restart with place and wait kept.
+
+        `connected`: the caller talks already and only the end of the talk is waited for.
+        """
+        now = asyncio.get_running_loop().time()
+        waited = (self.utc() - resumed.enqueued_at).total_seconds() if resumed else 0.0
+        entry = matching.Waiting(
+            visit_id=resumed.visit_id if resumed else str(uuid.uuid4()),
+            queue=request.queue,
+            priority=resumed.priority if resumed else request.priority,
+            enqueued=now - waited,
+            number=next(self._numbers),
+        )
+        visit = Visit(self, caller, entry, resumed)
+        if connected:
+            return visit
+        self._visits[visit.id] = visit
+        caller.waits(visit.id)
+        if resumed is None:
+            visit.record(
+                facts.Visit(
+                    visit_id=visit.id,
+                    call_id=caller.call_id,
+                    queue=request.queue,
+                    priority=request.priority,
+                    enqueued_at=self.utc(),
+                    place_at_entry=self.place(visit),
+                )
+            )
+        self.route()
+        return visit
+
+    def leave(self, visit: Visit) -> None:
+        """The caller no longer waits: served, gone, or out by key. Stops a phone that rings."""
+        if self._visits.pop(visit.id, None) is None:
+            return
+        leg = self._legs.get(visit.id)
+        if leg is not None:
+            self._spawn(leg.hangup(), "withdraw")
+        self.route()
+
+    def over(self, visit: Visit, agent: str, talked_s: float | None) -> None:
+        """A talk has ended: the agent does after-call work, then is ready again.
+
+        `talked_s` is None when the agent answered but the two were never connected.
+        """
+        queue = self.queues[visit.entry.queue]
+        if talked_s is not None:
+            self.experience[queue.name].handled_call(talked_s + queue.wrap_up_s)
+        self.agent_event(agent, AgentEvent.RELEASE)
+        loop = asyncio.get_running_loop()
+        self._timers[agent] = loop.call_later(queue.wrap_up_s, self._wrapped, agent)
+
+    def talking(self, agent: str) -> None:
+        """After a restart: this agent is found in a talk that went on without us."""
+        now = asyncio.get_running_loop().time()
+        self._agents[agent] = replace(self._agents[agent], state=AgentState.TALKING, since=now)
+
+    # --- offers ---
+
+    def route(self) -> None:
+        """Make the offers that are due now, and look again when a rest ends."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for found in matching.match(self.waiting(), self.agents(), self.queues, now):
+            visit = self._visits[found.visit_id]
+            agent = self._agents[found.agent]
+            self._agents[agent.name] = agent.after(AgentEvent.OFFER, now)
+            visit.entry = replace(visit.entry, ringing=True)
+            self._spawn(self._offer(visit, agent.settings), "offer")
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+        due = matching.next_change(self.agents(), now)
+        if due is not None and self._visits:
+            self._rest_timer = loop.call_at(due, self.route)
+
+    async def _offer(self, visit: Visit, agent: AgentSettings) -> None:
+        """Ring one agent for one caller, from the first ring to connected or not."""
+        queue = self.queues[visit.entry.queue]
+        leg = self._phones.leg(agent, visit.caller)
+        self._legs[visit.id] = leg
+        offer = facts.Offer(
+            offer_id=str(uuid.uuid4()),
+            visit_id=visit.id,
+            call_id=visit.caller.call_id,
+            queue=queue.name,
+            agent=agent.name,
+            leg_id=leg.id,
+            offered_at=self.utc(),
+        )
+        self.journal.append(offer)
+        try:
+            end = await leg.ring(queue.ring_timeout_s)
+        except IvrError as error:
+            log.warning("offer_failed", agent=agent.name, error=str(error))
+            end = RingEnd.UNREACHABLE
+        finally:
+            del self._legs[visit.id]
+        still_waits = visit.id in self._visits and not visit.caller.gone
+        taken = end is RingEnd.ANSWERED and still_waits
+        reason = _OFFER_END[end]
+        if not still_waits:
+            reason = facts.OfferEnd.CALLER_GONE
+        self.journal.append(replace(offer, ended_at=self.utc(), end_reason=reason))
+        if taken:
+            self.agent_event(agent.name, AgentEvent.ANSWER)
+            visit.connect(leg, agent.name)
+            return
+        visit.entry = replace(visit.entry, ringing=False)
+        if end is RingEnd.ANSWERED:
+            await leg.hangup()  # the caller went away in the tick of the answer
+        if still_waits:
+            self.agent_event(
+                agent.name, AgentEvent.MISS, rest_s=queue.retry_delay_s, visit=visit.id
+            )
+        else:
+            self.agent_event(agent.name, AgentEvent.WITHDRAW)
+
+    def _wrapped(self, agent: str) -> None:
+        self._timers.pop(agent, None)
+        if self._agents[agent].state is AgentState.WRAP_UP:
+            self.agent_event(agent, AgentEvent.WRAPPED)
+
+    def _spawn(self, coroutine: object, name: str) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(
+            coroutine,  # type: ignore[arg-type]
+            name=name,
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("waiting_room_task_failed", task=task.get_name(), exc_info=error)
+
+    async def close(self) -> None:
+        """Stop timers and wait for hang-ups that are under way."""
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
