@@ -222,7 +222,7 @@ class Service:
         for found in plan.continued:
             self._continue(found)
         for lost in plan.over:
-            self._file_recordings(lost, now, except_legs=set())
+            self._file_recordings(lost, except_legs=set())
             self.archive.call_over(lost.call.call_id)
         operations = self.link.operations
         for channel_id in plan.hang_up:
@@ -263,7 +263,7 @@ class Service:
             if found.visit is not None and found.agent_leg.agent in self.plans.site.agents:
                 self.room.talking(found.agent_leg.agent or "")
         story.talked = agent_leg is not None or found.talk_over
-        self._file_recordings(opened, datetime.now(UTC), except_legs=kept)
+        self._file_recordings(opened, except_legs=kept)
         caller = LiveCaller(
             self.exchange,
             leg,
@@ -305,9 +305,7 @@ class Service:
             return present
         return self.versions.find(position.flow_version) or present
 
-    def _file_recordings(
-        self, opened: takeover.OpenCall, now: datetime, *, except_legs: set[str]
-    ) -> None:
+    def _file_recordings(self, opened: takeover.OpenCall, *, except_legs: set[str]) -> None:
         """Recordings of legs that ended while no service was there to file them."""
         for recording in opened.recordings.values():
             leg = opened.legs.get(recording.leg_id or "")
@@ -316,11 +314,7 @@ class Service:
             if recording.state is not facts.RecordingState.RECORDING:
                 self.archive.known(recording, leg.kind)
             elif leg.leg_id not in except_legs:
-                # When the leg really ended is not known: whatever the file holds is the length.
-                lasted = (
-                    (leg.ended_at - recording.started_at).total_seconds() if leg.ended_at else 0
-                )
-                self.archive.leg_over(recording, leg.kind, max(0.0, lasted))
+                self.archive.leg_over(recording, leg.kind, None)  # when it ended nobody saw
 
     def _take_strays(self, strays: list[ChannelInfo]) -> None:
         """Channels that entered just as the service before us died: served as new calls."""

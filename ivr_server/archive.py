@@ -46,8 +46,10 @@ class RecordingArchive:
         self._shelves: dict[str, _Shelf] = {}
         self._mixing: set[asyncio.Task[None]] = set()
 
-    def leg_over(self, recording: facts.Recording, kind: facts.LegKind, expected_s: float) -> None:
-        """Verify and file the recording of a leg that is over."""
+    def leg_over(
+        self, recording: facts.Recording, kind: facts.LegKind, expected_s: float | None
+    ) -> None:
+        """Verify and file the recording of a leg that is over; None if its length is not known."""
         shelf = self._shelves.setdefault(recording.call_id, _Shelf())
         task = _spawn(self._settle(shelf, recording, kind, expected_s))
         shelf.settling.add(task)
@@ -72,7 +74,7 @@ class RecordingArchive:
             await asyncio.wait(tasks)
 
     async def _settle(
-        self, shelf: _Shelf, recording: facts.Recording, kind: facts.LegKind, expected_s: float
+        self, shelf: _Shelf, recording: facts.Recording, kind: facts.LegKind, expected_s: float | None
     ) -> None:
         settled = await recordings.settle(
             recording, raw=Path(recording.path), lasted_s=expected_s, folder=self._folder

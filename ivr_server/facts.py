@@ -79,7 +79,8 @@ class RecordingState(StrEnum):
     RECORDING = "recording"
     OK = "ok"
     SHORT = "short"  # less audio than the leg lasted
-    MISSING = "missing"  # no file, or an empty one
+    EMPTY = "empty"  # the leg was over before any audio came; nothing is wrong
+    MISSING = "missing"  # no file, or one without audio, though there should be some
     UNREADABLE = "unreadable"  # a file that is not audio
 
 

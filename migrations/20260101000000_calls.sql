@@ -120,7 +120,7 @@ CREATE TABLE recordings (
     call_id text NOT NULL,
     leg_id text,
     kind text NOT NULL CHECK (kind IN ('leg', 'mix')),
-    state text NOT NULL CHECK (state IN ('recording', 'ok', 'short', 'missing', 'unreadable')),
+    state text NOT NULL CHECK (state IN ('recording', 'ok', 'short', 'empty', 'missing', 'unreadable')),
     path text NOT NULL,
     started_at timestamptz NOT NULL,
     offset_s double precision NOT NULL,
@@ -131,7 +131,7 @@ CREATE TABLE recordings (
 );
 CREATE INDEX recordings_call_id ON recordings (call_id);
 CREATE INDEX recordings_started_at ON recordings (started_at);
-CREATE INDEX recordings_bad ON recordings (started_at) WHERE state NOT IN ('recording', 'ok');
+CREATE INDEX recordings_bad ON recordings (started_at) WHERE state NOT IN ('recording', 'ok', 'empty');
 
 COMMENT ON TABLE calls IS 'One row per call: from the arrival of a caller to the end of the last leg.';
 COMMENT ON COLUMN calls.call_id IS 'Our name for the call; also the name of its folder of recordings.';
@@ -216,7 +216,7 @@ COMMENT ON COLUMN recordings.recording_id IS 'Our name for the recording.';
 COMMENT ON COLUMN recordings.call_id IS 'The call.';
 COMMENT ON COLUMN recordings.leg_id IS 'The leg that was recorded. Empty: the mix.';
 COMMENT ON COLUMN recordings.kind IS 'leg or mix.';
-COMMENT ON COLUMN recordings.state IS 'recording (going on), ok, short (less audio than the leg lasted), missing, unreadable.';
+COMMENT ON COLUMN recordings.state IS 'recording (going on), ok, short (less audio than the leg lasted), empty (the leg was over before any audio came), missing, unreadable.';
 COMMENT ON COLUMN recordings.path IS 'The file, below the folder of recordings.';
 COMMENT ON COLUMN recordings.started_at IS 'When the audio begins.';
 COMMENT ON COLUMN recordings.offset_s IS 'Seconds from the start of the first recording of the call to the start of this one.';

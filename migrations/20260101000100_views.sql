@@ -34,7 +34,7 @@ FROM calls
 LEFT JOIN LATERAL (
     SELECT string_agg(
         node || CASE
-            WHEN node_type = 'menu' AND outcome IS NOT NULL THEN '(' || outcome || ')' ELSE ''
+            WHEN node_type IN ('menu', 'branch', 'dial') AND outcome NOT IN ('caller_gone', 'taken_over') THEN '(' || outcome || ')' ELSE ''
         END,
         ' > ' ORDER BY number
     ) AS path
@@ -80,7 +80,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT
         count(*) FILTER (WHERE kind = 'leg') AS recordings,
-        count(*) FILTER (WHERE kind = 'leg' AND state NOT IN ('recording', 'ok'))
+        count(*) FILTER (WHERE kind = 'leg' AND state NOT IN ('recording', 'ok', 'empty'))
             AS bad_recordings,
         max(path) FILTER (WHERE kind = 'mix' AND state = 'ok') AS mix_path
     FROM recordings
@@ -98,7 +98,7 @@ COMMENT ON COLUMN cdr.dialled IS 'The number that was called.';
 COMMENT ON COLUMN cdr.flow IS 'The flow (voice menu) that served the call.';
 COMMENT ON COLUMN cdr.flow_version IS 'The content hash of that flow.';
 COMMENT ON COLUMN cdr.language IS 'The language the caller heard last.';
-COMMENT ON COLUMN cdr.path IS 'The nodes it went through, with the keys pressed in menus: greet > main(1) > sales.';
+COMMENT ON COLUMN cdr.path IS 'The nodes it went through, with what came out of menus, branches and dials: greet > main(1) > sales.';
 COMMENT ON COLUMN cdr.queue IS 'The queue of the last stay that was answered, else of the last stay. Empty: never queued.';
 COMMENT ON COLUMN cdr.place_at_entry IS 'The place at which that stay began; 1 is next.';
 COMMENT ON COLUMN cdr.wait_s IS 'Seconds waited in all queues together. Empty: never queued, or still waiting.';

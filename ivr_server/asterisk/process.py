@@ -110,23 +110,32 @@ class AsteriskProcess:
         if self.running():
             return False
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
-            # Not asyncio's subprocess: its transport kills the child when the event loop goes away.
-            process = subprocess.Popen(
-                [*self._command, "-f", "-n"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self.pid = process.pid
+        self.pid = self._spawn()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + READY_WITHIN_S
         while not await asyncio.to_thread(self._fully_booted):
-            if process.poll() is not None or loop.time() > deadline:
+            if _reaped(self.pid) or loop.time() > deadline:
                 raise SetupError(f"Asterisk did not start: {self._last_words()}")
             await asyncio.sleep(0.05)
         return True
+
+    def _spawn(self) -> int:
+        """Not through asyncio or subprocess: both see to it that a child does not outlive them."""
+        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            return os.posix_spawn(
+                self._command[0],
+                [*self._command, "-f", "-n"],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, log, 1),
+                    (os.POSIX_SPAWN_DUP2, log, 2),
+                ],
+                setsid=True,
+            )
+        finally:
+            os.close(log)
 
     def _fully_booted(self) -> bool:
         """Asks Asterisk itself, over its control socket."""
@@ -177,15 +186,20 @@ class AsteriskProcess:
         self._pid_file.unlink(missing_ok=True)
 
 
+def _reaped(pid: int) -> bool:
+    """Whether the process has ended; collects it if it is a child of ours."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass  # started by a run before this one
+    return not Path(f"/proc/{pid}").exists()
+
+
 async def _gone(pid: int, within_s: float) -> bool:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
     while loop.time() < deadline:
-        try:
-            os.waitpid(pid, os.WNOHANG)  # ours: collect it
-        except ChildProcessError:
-            pass
-        if not Path(f"/proc/{pid}").exists():
+        if _reaped(pid):
             return True
         await asyncio.sleep(0.02)
     return False

@@ -155,7 +155,7 @@ class HttpPool:
     def __init__(self, base_url: str, user: str, password: str) -> None:
         self._base_url = base_url
         self.session = aiohttp.ClientSession(
-            auth=aiohttp.BasicAuth(user, password),
+            headers={"Authorization": aiohttp.encode_basic_auth(user, password)},
             connector=aiohttp.TCPConnector(limit=POOL, keepalive_timeout=KEEP_ALIVE_S),
             timeout=aiohttp.ClientTimeout(total=DEADLINE_S[Road.SYNCHRONOUS]),
         )

@@ -48,14 +48,17 @@ class Complaint:
 
 def complaints(error: ValidationError, root: Spot, model: type[BaseModel]) -> list[Complaint]:
     """Every error of pydantic, the alternatives of a union joined into one sentence."""
-    found: dict[tuple[tuple[Step, ...], bool], list[str]] = {}
+    found: dict[tuple[tuple[Step, ...], bool, Any], list[str]] = {}
     for entry in error.errors(include_url=False):
         path, spot = _meant(root, entry)
         complaint = _complaint(entry, path, spot, root, model)
-        messages = found.setdefault((complaint.path, complaint.at_key), [])
+        missing = entry["loc"][-1] if entry["type"] == "missing" else None
+        messages = found.setdefault((complaint.path, complaint.at_key, missing), [])
         if complaint.message not in messages:
             messages.append(complaint.message)
-    return [Complaint(path, "; or ".join(messages), at) for (path, at), messages in found.items()]
+    return [
+        Complaint(path, "; or ".join(messages), at) for (path, at, _), messages in found.items()
+    ]
 
 
 def described(spot: Spot) -> str:
@@ -100,6 +103,10 @@ def _complaint(
         return Complaint(path, str(context.get("error", entry["msg"])), at_key)
     if kind in _EXPECTED:
         return Complaint(path, _mismatch(_EXPECTED[kind], spot), at_key)
+    if kind in ("too_short", "too_long"):
+        bound = f"least {context['min_length']}" if "min_length" in context else ""
+        bound = bound or f"most {context.get('max_length')}"
+        return Complaint(path, f"expected at {bound} here, found {context.get('actual_length')}")
     message = entry["msg"].removeprefix("Input ").replace("Value error, ", "")
     message = re.sub(r"^should ", "must ", message[:1].lower() + message[1:])
     return Complaint(

@@ -77,7 +77,6 @@ _NAME = re.compile(rf"(?!(?:{'|'.join(RESERVED)})\Z)[A-Za-z_][A-Za-z0-9_]*\Z")
 _ERROR = re.compile(r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*)$", re.MULTILINE)
 _UNDECLARED = re.compile(r"undeclared reference to '(.*)' \(in container")
 _OVERLOAD = re.compile(r"found no matching overload for '(.*)' applied to '\(?(.*?)\)?'$")
-_OPERATOR = re.compile(r"\W*_?(\W+?)_?\Z")
 
 
 @dataclass(frozen=True)
@@ -164,8 +163,7 @@ class Names:
                 hint = nearest(name, self.types)
             return f"unknown name '{name}': {hint}"
         if match := _OVERLOAD.match(text):
-            operator = _OPERATOR.match(match[1])
-            what = operator[1] if operator and not match[1].isidentifier() else match[1]
+            what = match[1] if match[1].isidentifier() else match[1].strip("@").replace("_", "")
             return f"'{what}' does not work with ({match[2]})"
         if text.startswith("Syntax error: "):
             said = text.removeprefix("Syntax error: ").partition(" expecting")[0]

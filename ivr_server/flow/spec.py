@@ -212,7 +212,7 @@ class _Reading:
         self._names = Names(self.variables, untyped=self._declared - self.variables.keys())
         for name in known:
             self._node(name)
-        if head.start and head.start not in known:
+        if head.start and known and head.start not in known:
             message = f"no node '{head.start}': {nearest(head.start, known)}"
             self.problems.append(document.at(("start",), message))
         for name, node in self.nodes.items():

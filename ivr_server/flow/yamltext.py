@@ -192,6 +192,11 @@ class _Builder:
         else:
             parent.awaits_value = False
             if parent.key is not None:
+                if not spot.raw and not spot.style and spot.value is None:
+                    # The parser places nothing at the next thing; we, behind the key.
+                    quotes = 2 if parent.key.style else 0
+                    spot.line = parent.key.line
+                    spot.column = parent.key.column + len(parent.key.raw) + quotes + 1
                 parent.spot.keys[parent.key.raw] = parent.key
                 self._put(parent.spot, parent.key.raw, spot)
 

@@ -91,4 +91,5 @@ def _ids() -> tuple[int, int]:
 
 def _reaches(prefix: Sequence[str], binaries: Path, folder: Path) -> bool:
     command = (*prefix, "/bin/sh", "-c", _REACHABLE, "sh", str(binaries), str(folder))
-    return subprocess.run(command, cwd="/", capture_output=True, timeout=_CHECK_S).returncode == 0
+    done = subprocess.run(command, check=False, cwd="/", capture_output=True, timeout=_CHECK_S)
+    return done.returncode == 0

@@ -171,19 +171,26 @@ def _create(
 
 
 def _run(command: list[str], programs: Path, folder: Path, port: int, text: str = "") -> None:
-    done = subprocess.run(
-        command, input=text, capture_output=True, text=True, cwd="/", env=_environment(programs)
-    )
+    done = _output(command, programs, text)
     if done.returncode != 0 or "ERROR:" in done.stderr:
         raise SetupError(_sentence(done.stderr + done.stdout, folder, port))
 
 
+def _output(command: list[str], programs: Path, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        check=False,
+        input=text,
+        capture_output=True,
+        text=True,
+        cwd="/",  # ours may be closed to the account
+        env=_environment(programs),
+    )
+
+
 def _check_version(data: Path, programs: Path, owner: Account) -> None:
     found = (data / "PG_VERSION").read_text().strip()
-    command = [*owner.prefix, str(programs / "postgres"), "--version"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd="/", env=_environment(programs)
-    )
+    done = _output([*owner.prefix, str(programs / "postgres"), "--version"], programs)
     ours = re.search(r"(\d+)[.\w]*\s*$", done.stdout.strip())
     if ours is None:
         raise SetupError(f"{programs / 'postgres'} does not run: {done.stderr.strip()}")

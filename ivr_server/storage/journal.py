@@ -240,7 +240,8 @@ class Journal:
             "calls go on and their facts wait in memory."
         )
         report("error", "journal_refused", remedy=self.trouble)
-        self._on_trouble(self.trouble)
+        with suppress(OSError):  # whoever hears it may want to write to the same disk
+            self._on_trouble(self.trouble)
 
     def _rotate(self) -> None:
         """Begin the next segment with the newest facts of all open calls.

@@ -80,6 +80,7 @@ def _dbmate(url: str, folder: Path, *words: str) -> subprocess.CompletedProcess[
     try:
         return subprocess.run(
             command,
+            check=False,
             # The password goes by the environment, which unlike arguments only we can read. In /
             # there is no .env that dbmate would take settings from.
             env={"DATABASE_URL": _with_sslmode(url)},

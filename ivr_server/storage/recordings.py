@@ -22,6 +22,7 @@ from ivr_server.facts import Recording, RecordingState
 from ivr_server.storage.report import report
 
 FINISH_S = 5.0  # Asterisk closes the file within milliseconds of the hangup; a busy disk may not
+BRIEF_FINISH_S = 1.0  # for a leg that may have no audio, hence no file to wait for
 SHORT_S = 1.0
 SHORT_SHARE = 0.1
 _POLL_S = (0.02, 0.5)
@@ -58,18 +59,24 @@ def place(recording: Recording, name: str) -> PurePosixPath:
 
 
 async def settle(
-    recording: Recording, *, raw: Path, lasted_s: float, folder: Path, finish_s: float = FINISH_S
+    recording: Recording,
+    *,
+    raw: Path,
+    lasted_s: float | None,
+    folder: Path,
+    finish_s: float = FINISH_S,
 ) -> Recording:
     """The recording as it turned out, its file in its place. Never fails for what a file holds.
 
-    `raw` is where Asterisk wrote it, `lasted_s` how long the leg was recorded, `folder` the folder
-    of recordings, `finish_s` how long to wait for Asterisk. May be called again after a crash.
+    `raw` is where Asterisk wrote it, `lasted_s` how long the leg was recorded (None: not known,
+    as after a restart), `folder` the folder of recordings, `finish_s` how long to wait for Asterisk. May be called again after a crash.
     """
     target = folder / place(recording, f"{recording.leg_id or recording.recording_id}.wav")
     source = await asyncio.to_thread(lambda: raw if raw.exists() or not target.exists() else target)
-    await _finished(source, finish_s)
+    brief = lasted_s is not None and lasted_s <= SHORT_S
+    await _finished(source, min(finish_s, BRIEF_FINISH_S) if brief else finish_s)
     settled = await asyncio.to_thread(_settled, recording, source, target, folder, lasted_s)
-    if settled.state is not RecordingState.OK:
+    if settled.state not in (RecordingState.OK, RecordingState.EMPTY):
         report(
             "warning",
             "recording_bad",
@@ -95,14 +102,16 @@ async def _finished(path: Path, finish_s: float) -> None:
 
 
 def _settled(
-    recording: Recording, source: Path, target: Path, folder: Path, lasted_s: float
+    recording: Recording, source: Path, target: Path, folder: Path, lasted_s: float | None
 ) -> Recording:
+    brief = lasted_s is not None and lasted_s <= SHORT_S
+    nothing = RecordingState.EMPTY if brief else RecordingState.MISSING
     try:
         size = source.stat().st_size
     except OSError as error:
-        return _bad(recording, RecordingState.MISSING, source, f"no file: {error.strerror}")
+        return _bad(recording, nothing, source, f"no file: {error.strerror}")
     if size == 0:
-        return _bad(recording, RecordingState.MISSING, source, "the file is empty")
+        return _bad(recording, nothing, source, "the file is empty")
     wav = _measured(source)
     notes = []
     if wav is not None and not wav.finished and wav.held > 0:
@@ -115,12 +124,12 @@ def _settled(
         state, duration_s = RecordingState.UNREADABLE, None
         notes.append("not a WAV file")
     elif wav.held == 0:
-        state, duration_s = RecordingState.MISSING, 0.0
+        state, duration_s = nothing, 0.0
         notes.append("no audio in the file")
     else:
         duration_s = round(min(wav.held, wav.said) / wav.byte_rate, 3)
         state = RecordingState.OK
-        if lasted_s - duration_s > max(SHORT_S, SHORT_SHARE * lasted_s):
+        if lasted_s is not None and lasted_s - duration_s > max(SHORT_S, SHORT_SHARE * lasted_s):
             state = RecordingState.SHORT
             notes.append(f"{duration_s:.1f} s of audio for {lasted_s:.1f} s of the leg")
     try:

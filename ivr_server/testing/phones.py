@@ -31,7 +31,9 @@ class PhoneBox:
         self._agents: list[Any] = []
 
     async def __aenter__(self) -> Self:
-        await self._runtime.start(baresip.Config(net_interface="127.0.0.1", audio_driver="aumem"))
+        await self._runtime.start(baresip.Config(
+                net_interface="127.0.0.1", audio_driver="aumem", max_concurrent_calls=None
+            ))
         return self
 
     async def __aexit__(
@@ -102,12 +104,8 @@ class Conversation:
 
     async def ended(self, within_s: float) -> bool:
         """Wait until the call is over."""
-        try:
-            async with asyncio.timeout(within_s):
-                await self._pump
-        except TimeoutError:
-            return False
-        return True
+        done, _ = await asyncio.wait({self._pump}, timeout=within_s)
+        return bool(done)
 
     async def until(self, condition: Callable[[Conversation], bool], within_s: float) -> bool:
         """Wait until the condition holds; looked at with every 20 ms of sound."""

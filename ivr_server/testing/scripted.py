@@ -4,14 +4,14 @@ The script is a list of steps:
 
     "12#"      these keys, each when the flow waits for one (a patient caller hears prompts out)
     "5s"       5 seconds after the step before; keys behind it come at that moment, all at once,
-               even into a prompt ("0s" = an impatient caller); never a step for "1"-"9" alone
+               even into a prompt ("0s" = an impatient caller)
     "silence"  let one wait for a key time out
     "hangup"   hang up, when the flow waits for something
     "timeout"  and other outcomes of a queue or a dial node: how the next one ends;
                without it a queue and a dial are `answered`
 
-When the script is over the caller stays silent, and hangs up after being
-asked for keys for `patience_s` more.
+When the script is over, or the flow never comes to its next step, the caller stays silent and
+hangs up `patience_s` after the last step.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ivr_server.flow.fields import seconds
 from ivr_server.flow.ports import (
@@ -38,12 +39,15 @@ from ivr_server.flow.simulate import spoken
 
 _KEYS = re.compile(r"[0-9A-D*# ]+\Z")
 _PAUSE = re.compile(r"[0-9.]+(ms|s|m)\Z")
-_OUTCOMES = frozenset([*QueueOutcome, *DialOutcome])
+_OUTCOMES = frozenset([*QueueOutcome, *DialOutcome]) - {QueueOutcome.EXIT_KEY}
 
 REACTION_S = 0.3  # from the wish of the flow for a key to the key
 WAIT_IN_QUEUE_S = 20.0
 TALK_S = 60.0
 SILENCE, HANGUP = "silence", "hangup"
+
+
+E = TypeVar("E", QueueOutcome, DialOutcome)
 
 
 @dataclass(frozen=True)
@@ -81,13 +85,12 @@ class ScriptedCaller:
         number: str = "+70000000001",
         dialled: str = "88000000000",
         language: str = "ru",
-        patience_s: float = 600.0,
+        patience_s: float = 3600.0,
     ) -> None:
         self._steps = deque(steps(script))
         self._number, self._dialled = number, dialled
         self._patience_s = patience_s
         self._last_s = 0.0  # when the last step of the script was done
-        self._silent_s = 0.0  # waited for keys in vain, after the script
         self._typed: deque[str] = deque()
         self.language = language
         self.now_s = 0.0
@@ -148,10 +151,6 @@ class ScriptedCaller:
             self._note(f"  presses  {key}")
             return key
         self._note(f"  silent   {timeout_s:g}s")
-        if not self._steps:
-            self._silent_s += timeout_s
-            if self._silent_s > self._patience_s:
-                self._leave()
         return None
 
     def forget_keys(self) -> None:
@@ -161,13 +160,13 @@ class ScriptedCaller:
         self._check()
         self.queued.append(request)
         self._note(f"  waits in the queue {request.queue}")
-        outcome = self._outcome(request.exit_keys)
+        outcome = self._outcome(QueueOutcome, request.exit_keys)
         step = self._steps[0] if self._steps else None
         if outcome is None and isinstance(step, str) and step in request.exit_keys:
             self._done()
             self._note(f"  presses  {step}")
             return Queued(QueueOutcome.EXIT_KEY, step)
-        ended = QueueOutcome(outcome or QueueOutcome.ANSWERED)
+        ended = outcome or QueueOutcome.ANSWERED
         if ended is QueueOutcome.ANSWERED:
             self.now_s += WAIT_IN_QUEUE_S + TALK_S
         elif ended is QueueOutcome.TIMEOUT:
@@ -178,7 +177,7 @@ class ScriptedCaller:
         self._check()
         self.dialled_out.append(request)
         self._note(f"  is connected to {request.destination}")
-        ended = DialOutcome(self._outcome() or DialOutcome.ANSWERED)
+        ended = self._outcome(DialOutcome) or DialOutcome.ANSWERED
         if ended is DialOutcome.ANSWERED:
             self.now_s += TALK_S
         elif ended is DialOutcome.NO_ANSWER:
@@ -189,19 +188,20 @@ class ScriptedCaller:
         self._note("  is hung up on")
         self.ended = True
 
-    def _outcome(self, exit_keys: frozenset[str] = frozenset()) -> str | None:
-        """How the script wants the next queue or dial to end; hanging up is one way."""
+    def _outcome(self, ends: type[E], exit_keys: frozenset[str] = frozenset()) -> E | None:
+        """How the script wants this queue or dial to end; hanging up is one way."""
+        possible = frozenset(str(end) for end in ends) & _OUTCOMES
         if len(self._steps) > 1 and isinstance(pause := self._steps[0], Pause):
             following = self._steps[1]
-            if following == HANGUP or following in _OUTCOMES or following in exit_keys:
+            if following == HANGUP or following in possible | exit_keys:
                 self.now_s = max(self.now_s, self._last_s + pause.seconds)
                 self._done()
         step = self._steps[0] if self._steps else None
         if step == HANGUP:
             self._leave()
-        if isinstance(step, str) and step in _OUTCOMES:
+        if isinstance(step, str) and step in possible:
             self._done()
-            return step
+            return ends(step)
         return None
 
     def _pass(self, duration_s: float, *, until_key: bool) -> bool:
@@ -240,6 +240,8 @@ class ScriptedCaller:
     def _check(self) -> None:
         if self.ended:
             raise CallerGone
+        if self.now_s > self._last_s + self._patience_s:
+            self._leave()
 
     def _note(self, what: str) -> None:
         self.log.append((self.now_s, what))

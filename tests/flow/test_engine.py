@@ -11,7 +11,7 @@ import pytest
 from ivr_server.flow import engine
 from ivr_server.flow.engine import FlowEnd
 from ivr_server.flow.ports import CallerGone, Queued, QueueOutcome, QueueRequest
-from ivr_server.flow.simulate import WalkEnd, simulate
+from ivr_server.flow.simulate import WalkEnd, at_once, simulate
 from ivr_server.flow.spec import Flow, FlowSet, load
 from ivr_server.testing.scripted import ScriptedCaller
 
@@ -41,9 +41,9 @@ def flow(nodes: str, *, name: str = "test", variables: str = "{}") -> Flow:
     return load(text, f"{name}.yaml")
 
 
-async def test_the_story_has_both_ends_of_every_node() -> None:
+def test_the_story_has_both_ends_of_every_node() -> None:
     story, caller = Told(), ScriptedCaller(["1"])
-    assert await engine.run({}, DEMO, caller, story) is FlowEnd.HANGUP
+    assert at_once(engine.run({}, DEMO, caller, story)) is FlowEnd.HANGUP
     assert caller.answered
     assert story.told == [
         ("entered", "demo", DEMO.version, "greeting", "play"), ("left", "done"),
@@ -53,37 +53,36 @@ async def test_the_story_has_both_ends_of_every_node() -> None:
     ]  # fmt: skip
 
 
-async def test_a_caller_who_hangs_up_passes_through() -> None:
+def test_a_caller_who_hangs_up_passes_through() -> None:
     story = Told()
     with pytest.raises(CallerGone):
-        await engine.run({}, DEMO, ScriptedCaller([*["hangup"]]), story)
+        at_once(engine.run({}, DEMO, ScriptedCaller(["hangup"]), story))
     assert story.told[-1] == ("left", "caller_gone")
 
 
-async def test_an_error_of_the_line_passes_through_with_the_story_told() -> None:
+def test_an_error_of_the_line_passes_through_with_the_story_told() -> None:
     class Cut(ScriptedCaller):
         async def queue(self, request: QueueRequest) -> Queued:
             raise ConnectionError
 
     story = Told()
     with pytest.raises(ConnectionError):
-        await engine.run({}, DEMO, Cut(["1"]), story)
+        at_once(engine.run({}, DEMO, Cut(["1"]), story))
     assert story.told[-1] == ("left", "failed")
 
 
-async def test_resuming_at_a_node_with_its_variables() -> None:
+def test_resuming_at_a_node_with_its_variables() -> None:
     story, caller = Told(), ScriptedCaller()
-    end = await engine.run(
-        {}, DEMO, caller, story, start="order_status", variables={"order": "0042", "old": 1}
-    )
+    kept = {"order": "0042", "old": 1}
+    end = at_once(engine.run({}, DEMO, caller, story, start="order_status", variables=kept))
     assert end is FlowEnd.HANGUP
     assert [str(what) for what in story.told[0][3:]] == ["order_status", "play"]
     assert story.variables[0] == {"order": "0042"}
 
 
-async def test_resuming_at_a_node_that_is_gone_starts_again() -> None:
+def test_resuming_at_a_node_that_is_gone_starts_again() -> None:
     story = Told()
-    await engine.run({}, DEMO, ScriptedCaller(["1"]), story, start="was_here_before")
+    at_once(engine.run({}, DEMO, ScriptedCaller(["1"]), story, start="was_here_before"))
     assert story.told[0][3] == "greeting"
 
 
@@ -123,7 +122,7 @@ def test_waiting_for_the_caller_is_no_runaway() -> None:
     assert len(walk.steps) > 3000
 
 
-async def test_keys_of_the_talk_choose_nothing_afterwards() -> None:
+def test_keys_of_the_talk_choose_nothing_afterwards() -> None:
     class Talker(ScriptedCaller):
         async def queue(self, request: QueueRequest) -> Queued:
             self._typed.extend("22")
@@ -135,7 +134,7 @@ async def test_keys_of_the_talk_choose_nothing_afterwards() -> None:
         " no_input: {retries: 0, next: c}}\n  c: {type: hangup}\n"
     )
     story = Told()
-    await engine.run({}, again, Talker(), story)
+    at_once(engine.run({}, again, Talker(), story))
     assert story.told[3] == ("left", "no_input")
 
 

@@ -17,5 +17,5 @@ async def until(condition: Callable[[], bool], deadline_s: float = 20.0) -> None
     """Return as soon as the condition holds; TimeoutError at the deadline."""
     async with asyncio.timeout(deadline_s):
         # Nobody can set an Event for what happens in the server.
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.005)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -254,6 +255,29 @@ def test_full_disk_is_reported_once_and_made_up_for(
     assert "free some space" in said[0]
     again = [call(f"c{number}", takeovers=1) for number in range(20)]
     assert facts_of(tmp_path) == [call("first"), *again, call("last")]
+    journal.close()
+
+
+def test_part_of_a_line_that_cannot_be_taken_back_costs_no_fact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_descriptor: int, _size: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    def cannot_log(_sentence: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(journal_module, "_RETRY_S", 0.0)
+    monkeypatch.setattr(os, "ftruncate", refuses)
+    journal = Journal.open(tmp_path, on_trouble=cannot_log)
+    journal.append(call("first"))
+    with file_size_limit(journal.position[1] + 100):
+        journal.append(call("second"))
+    journal.append(call("third"))
+    found = read(tmp_path, Mark(), 10)
+    assert found.facts == (call("first"), call("second"), call("third"))
+    assert found.damaged == 1
+    assert (found.mark.segment, found.mark.offset) == journal.position
     journal.close()
 
 
