@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +18,7 @@ from uuid import uuid4
 import structlog
 
 from ivr_server import call, facts, takeover
+from ivr_server.acd.agents import AgentState
 from ivr_server.archive import RecordingArchive
 from ivr_server.asterisk.ami import Ami
 from ivr_server.asterisk.caller import Exchange, LiveCaller, Resumption
@@ -30,9 +32,10 @@ from ivr_server.errors import LinkError
 from ivr_server.flow.spec import Flow
 from ivr_server.flows import FlowVersions, Plans
 from ivr_server.speech.speech import Speech
-from ivr_server.storage.journal import Journal
+from ivr_server.storage.journal import Journal, OpenCall
 from ivr_server.storage.writer import Writer
 from ivr_server.waiting.room import WaitingRoom
+from ivr_server.web import health
 
 log = structlog.get_logger(__name__)
 
@@ -92,9 +95,12 @@ class Service:
 
         Raises SetupError when Asterisk is absent or refuses us.
         """
-        try:
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._close)
             await self.link.open()
             await self.ami.check()
+            page = await health.serve(self.settings.web_host, self.settings.web_port, self.health)
+            closing.push_async_callback(page.cleanup)
             self.room.login_all()
             await self._take_over()
             self.link.arrived = self._arrived
@@ -104,8 +110,19 @@ class Service:
                 tasks.create_task(self.link.run())
                 log.info("ready", flows=len(self.plans.flows), calls=len(self.calls))
                 ready()
-        finally:
-            await self._close()
+
+    def health(self) -> health.Health:
+        """How the service stands now."""
+        writer = self.writer.status
+        return health.Health(
+            asterisk_connected=self.link.connected.is_set(),
+            calls=len(self.calls),
+            waiting=len(self.room.waiting()),
+            agents_ready=sum(agent.state is AgentState.READY for agent in self.room.agents()),
+            journal_lag=writer.lag,
+            postgres_connected=writer.connected,
+            trouble=self.journal.trouble or writer.last_error,
+        )
 
     async def _close(self) -> None:
         # Calls in progress are left as they are: the journal knows them, Asterisk holds them.
@@ -305,7 +322,7 @@ class Service:
             return present
         return self.versions.find(position.flow_version) or present
 
-    def _file_recordings(self, opened: takeover.OpenCall, *, except_legs: set[str]) -> None:
+    def _file_recordings(self, opened: OpenCall, *, except_legs: set[str]) -> None:
         """Recordings of legs that ended while no service was there to file them."""
         for recording in opened.recordings.values():
             leg = opened.legs.get(recording.leg_id or "")
@@ -324,7 +341,7 @@ class Service:
                 self._arrived(StasisStart(channel=info, args=data))
 
 
-def _still_recording(opened: takeover.OpenCall, leg_id: str) -> facts.Recording | None:
+def _still_recording(opened: OpenCall, leg_id: str) -> facts.Recording | None:
     return next(
         (
             one

@@ -34,6 +34,8 @@ from ivr_server.instance import PROJECT, cache, installation
 from ivr_server.speech.speech import Speech
 from ivr_server.speech.used import utterances
 from ivr_server.storage import migrations, reader
+from ivr_server.testing import flowcases
+from ivr_server.testing.scripted import ScriptedCaller
 
 app = typer.Typer(
     help="Telephony application server attached to Asterisk.",
@@ -203,14 +205,52 @@ def graph(
 @app.command()
 def simulate(
     flow: Annotated[str, typer.Argument(help="Name of the flow.")],
-    keys: Annotated[str, typer.Option(help="Keys the caller presses; ',' is a pause.")] = "",
-    caller: Annotated[str, typer.Option(help="The caller's number.")] = "",
+    keys: Annotated[
+        str,
+        typer.Option(
+            help="What the caller does, separated by commas: keys ('2', '4711'), pauses ('5s'), "
+            "'silence', 'hangup', or how a queue or dial ends ('no_agents')."
+        ),
+    ] = "",
+    caller: Annotated[str, typer.Option(help="The caller's number.")] = "+70000000001",
     flows: Annotated[Path, typer.Option(help="Folder with the flows.")] = FLOWS,
     prompts: Annotated[Path, typer.Option(help="Folder with the prompts.")] = PROMPTS,
 ) -> None:
     """Walk a flow in the terminal with no phone."""
     plans = load_plans(flows, prompts)
-    sys.stdout.write(simulate_flow(plans.flows, _flow(plans, flow).name, keys=keys, number=caller))
+    chosen = _flow(plans, flow)
+    script = [step for step in keys.replace(",", " ").split() if step]
+    try:
+        scripted = ScriptedCaller(script, number=caller, language=chosen.language)
+    except ValueError as error:
+        raise IvrError(f"--keys: {error}") from None
+    out.print(str(simulate_flow(plans.flows, chosen, scripted)), highlight=False, markup=False)
+
+
+@app.command("test")
+def test_flows(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files of cases; all of flows/tests/ if none.")
+    ] = None,
+    flows: Annotated[Path, typer.Option(help="Folder with the flows.")] = FLOWS,
+    prompts: Annotated[Path, typer.Option(help="Folder with the prompts.")] = PROMPTS,
+) -> None:
+    """Run YAML flow tests with no phone; report coverage of nodes and outcomes."""
+    plans = load_plans(flows, prompts)
+    results = []
+    for path in paths or sorted((flows / "tests").glob("*.yaml")):
+        results += flowcases.run_file(path, plans.flows)
+    failed = [result for result in results if result.failures]
+    for result in failed:
+        for failure in result.failures:
+            where = f"{result.file}:{result.line}"
+            err.print(f"{where}: {result.case.name}: {failure}", markup=False, highlight=False)
+    covered = flowcases.coverage(results)
+    out.print(f"{len(results) - len(failed)} passed, {len(failed)} failed; {covered}", highlight=False)
+    if covered.missing:
+        out.print("never come through: " + ", ".join(covered.missing), highlight=False)
+    if failed:
+        sys.exit(1)
 
 
 @app.command()

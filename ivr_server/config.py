@@ -61,7 +61,7 @@ class QueueSection(Section):
     handling: Timeout = Field(
         180.0, description="Mean talk plus wrap-up assumed until enough was measured."
     )
-    announce: AnnouncementSection = Field(default_factory=AnnouncementSection)
+    announce: AnnouncementSection = Field(default_factory=lambda: AnnouncementSection())
 
 
 class AgentSection(Section):

@@ -52,8 +52,8 @@ class Demonstration:
         call = await caller.dial(NUMBER)
         await call.hears(AT_MOST_S)
         await call.press("1")
-        agent, other = await self._picked_up()
-        await self._both_ways("(b)", agent, other, call)
+        name, other = await self._picked_up()
+        await self._both_ways("(b)", name, other, call)
         await other.hangup()
         self._check(await call.ended(AT_MOST_S), "(b) the call ends after the agent hung up")
 
@@ -79,8 +79,8 @@ class Demonstration:
         await call.hears(AT_MOST_S)
         await call.press("0")
         first = await self._first_to_ring(rung)
-        for name, agent in self._agents.items():
-            agent.answer_after_s = None if name == first else 0.3
+        for name, phone in self._agents.items():
+            phone.answer_after_s = None if name == first else 0.3
         agent_name, other = await self._picked_up()
         self._check(agent_name != first, "(d) another agent than the first answers")
         await self._both_ways("(d)", agent_name, other, call)
@@ -270,4 +270,4 @@ def _second_half(path: Path) -> bytes:
     with wave.open(str(path)) as file:
         count = file.getnframes()
         file.setpos(count // 2)
-        return file.readframes(count // 2)
+        return bytes(file.readframes(count // 2))

@@ -44,49 +44,49 @@ class Event(msgspec.Struct, frozen=True, tag_field="type"):
     """Common base of all events."""
 
 
-class StasisStart(Event, tag="StasisStart"):
+class StasisStart(Event, frozen=True, tag="StasisStart"):
     channel: ChannelInfo
     args: list[str] = []
 
 
-class StasisEnd(Event, tag="StasisEnd"):
+class StasisEnd(Event, frozen=True, tag="StasisEnd"):
     channel: ChannelInfo
 
 
-class ChannelStateChange(Event, tag="ChannelStateChange"):
+class ChannelStateChange(Event, frozen=True, tag="ChannelStateChange"):
     channel: ChannelInfo
 
 
-class ChannelDtmfReceived(Event, tag="ChannelDtmfReceived"):
+class ChannelDtmfReceived(Event, frozen=True, tag="ChannelDtmfReceived"):
     channel: ChannelInfo
     digit: str
 
 
-class ChannelHangupRequest(Event, tag="ChannelHangupRequest"):
+class ChannelHangupRequest(Event, frozen=True, tag="ChannelHangupRequest"):
     channel: ChannelInfo
     cause: int = 0
 
 
-class ChannelDestroyed(Event, tag="ChannelDestroyed"):
+class ChannelDestroyed(Event, frozen=True, tag="ChannelDestroyed"):
     channel: ChannelInfo
     cause: int = 0
     cause_txt: str = ""
 
 
-class ChannelLeftBridge(Event, tag="ChannelLeftBridge"):
+class ChannelLeftBridge(Event, frozen=True, tag="ChannelLeftBridge"):
     channel: ChannelInfo
     bridge: BridgeInfo
 
 
-class PlaybackFinished(Event, tag="PlaybackFinished"):
+class PlaybackFinished(Event, frozen=True, tag="PlaybackFinished"):
     playback: PlaybackInfo
 
 
-class ApplicationReplaced(Event, tag="ApplicationReplaced"):
+class ApplicationReplaced(Event, frozen=True, tag="ApplicationReplaced"):
     pass
 
 
-class RESTResponse(Event, tag="RESTResponse"):
+class RESTResponse(Event, frozen=True, tag="RESTResponse"):
     """The answer to a request sent over the same socket."""
 
     request_id: str
@@ -121,7 +121,7 @@ WANTED = (
     "RESTResponse",
 )
 
-_decoder = msgspec.json.Decoder(KnownEvent)
+_decoder: msgspec.json.Decoder[KnownEvent] = msgspec.json.Decoder(KnownEvent)
 
 
 def decode(message: str | bytes) -> KnownEvent | None:

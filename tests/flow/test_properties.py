@@ -57,7 +57,8 @@ def nodes(draw: st.DrawFn) -> str:
         "menu": f"prompt: {draw(phrases)}, keys: {{'1': {draw(names)}, '12': {draw(names)}}}, "
         f"invalid: {{next: {draw(names)}}}, no_input: {{retries: 0, next: {draw(names)}}}",
         "collect": f"prompt: {draw(phrases)}, into: s, max_digits: 3, min_digits: 0",
-        "branch": f"cases: [{{when: {draw(conditions)}, next: {draw(names)}}}], else: {draw(names)}",
+        "branch": f"cases: [{{when: {draw(conditions)}, next: {draw(names)}}}], "
+        f"else: {draw(names)}",
         "set": f"values: {{n: {draw(numbers)}}}",
         "goto": f"node: {draw(names)}",
         "queue": "queue: sales, exit_keys: {'*': " + draw(names) + "}",

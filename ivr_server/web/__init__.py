@@ -1,0 +1,1 @@
+"""What the service shows over HTTP on loopback: health now; metrics, API and pages later."""
