@@ -213,11 +213,12 @@ class Service:
         with structlog.contextvars.bound_contextvars(call_id=call_id):
             task = start()
         self.calls[call_id] = task
-        task.add_done_callback(lambda _: self._over(call_id))
+        task.add_done_callback(lambda ended: self._over(call_id, ended))
 
-    def _over(self, call_id: str) -> None:
+    def _over(self, call_id: str, task: asyncio.Task[None]) -> None:
         self.calls.pop(call_id, None)
-        self.archive.call_over(call_id)
+        if not task.cancelled():  # else the service stops and the call goes on without it
+            self.archive.call_over(call_id)
 
     def _spawn(self, coroutine: object) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(
@@ -262,6 +263,7 @@ class Service:
         flow = self._flow_of(position)
         channel = Channel(self.link, found.channel.id, found.channel.name)
         channel.up, channel.in_stasis = found.channel.state == "Up", True
+        channel.bridge = found.bridge_id
         leg = Leg(channel, opened.legs[channel.id], self.records)
         leg.recording = _still_recording(opened, channel.id)
         story = call.CallStory(self.journal, opened.call, position)
@@ -288,7 +290,7 @@ class Service:
             resumption=Resumption(
                 visit=found.visit,
                 agent_leg=agent_leg,
-                bridge_id=position.bridge_id or "",
+                bridge_id=found.bridge_id,
                 talk_over=found.talk_over,
             ),
         )

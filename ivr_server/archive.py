@@ -74,7 +74,11 @@ class RecordingArchive:
             await asyncio.wait(tasks)
 
     async def _settle(
-        self, shelf: _Shelf, recording: facts.Recording, kind: facts.LegKind, expected_s: float | None
+        self,
+        shelf: _Shelf,
+        recording: facts.Recording,
+        kind: facts.LegKind,
+        expected_s: float | None,
     ) -> None:
         settled = await recordings.settle(
             recording, raw=Path(recording.path), lasted_s=expected_s, folder=self._folder

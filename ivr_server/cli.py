@@ -246,7 +246,9 @@ def test_flows(
             where = f"{result.file}:{result.line}"
             err.print(f"{where}: {result.case.name}: {failure}", markup=False, highlight=False)
     covered = flowcases.coverage(results)
-    out.print(f"{len(results) - len(failed)} passed, {len(failed)} failed; {covered}", highlight=False)
+    out.print(
+        f"{len(results) - len(failed)} passed, {len(failed)} failed; {covered}", highlight=False
+    )
     if covered.missing:
         out.print("never come through: " + ", ".join(covered.missing), highlight=False)
     if failed:

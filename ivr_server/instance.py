@@ -9,8 +9,11 @@ the environment.
 from __future__ import annotations
 
 import json
+import hashlib
 import os
 import secrets as token
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,8 +56,6 @@ class Secrets:
 
     def account(self, name: str) -> str:
         """The SIP secret of one account: derived, so that it stays the same when the site changes."""
-        import hashlib
-
         return hashlib.sha256(f"{self.sip}:{name}".encode()).hexdigest()[:20]
 
 
@@ -88,6 +89,12 @@ class Instance:
             )
         remembered.write_text(json.dumps({"base": self.ports.base}))
 
+    def close(self) -> None:
+        """Give the ports back, and the folder of control sockets once Asterisk is down."""
+        if not self.asterisk.running():
+            shutil.rmtree(self._run_folder(), ignore_errors=True)
+        self.ports.release()
+
     @property
     def ari(self) -> AriAddress:
         return AriAddress(
@@ -106,7 +113,7 @@ class Instance:
         accounts: Sequence[files.Account],
         numbers: Sequence[files.Number],
         *,
-        extra_dialplan: str = "",
+        extra_numbers: str = "",
         queues: str = "",
         modules: Sequence[str] = (),
     ) -> None:
@@ -139,7 +146,7 @@ class Instance:
                 },
                 accounts=tuple(accounts),
                 numbers=tuple(numbers),
-                extra_dialplan=extra_dialplan,
+                extra_numbers=extra_numbers,
                 queues=queues,
                 modules=tuple(modules),
             ),
@@ -149,9 +156,6 @@ class Instance:
 
     def _run_folder(self) -> Path:
         """Control sockets have short paths (108 bytes), so they live in the system's temp folder."""
-        import hashlib
-        import tempfile
-
         name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         run = Path(tempfile.gettempdir()) / f"ivr-{os.getuid()}-{name}"
         run.mkdir(mode=0o700, exist_ok=True)

@@ -53,7 +53,7 @@ class Local:
             await self.instance.asterisk.stop()
         if self.postgres is not None and not self.postgres.adopted:
             await asyncio.to_thread(self.postgres.stop)
-        self.instance.ports.release()
+        self.instance.close()
 
 
 async def up(
@@ -64,12 +64,10 @@ async def up(
     prompts: Path = PROJECT / "prompts",
     database_url: str | None = None,
     fast: bool = False,
-    bench: bool = False,
 ) -> Local:
     """Bring everything up in this folder. `say` hears one line per step.
 
-    `fast` gives up Postgres' safety against power cuts; `bench` adds app_queue and the dialplan it is
-    compared with. Raises SetupError or ConfigError.
+    `fast` gives up Postgres' safety against power cuts. Raises SetupError or ConfigError.
     """
     plans = load_plans(flows, prompts)
     instance = Instance(folder)
@@ -97,11 +95,7 @@ async def up(
     say(f"Speech: {report}")
     _lay_out_apologies(speech, plans, instance.sounds)
     say("Asterisk: starting")
-    instance.render(
-        accounts(plans.site, instance),
-        numbers(plans),
-        **(_bench_parts(plans.site) if bench else {}),  # type: ignore[arg-type]
-    )
+    instance.render(accounts(plans.site, instance), numbers(plans))
     started = await instance.asterisk.start()
     if not started:
         say(f"Asterisk: already running (pid {instance.asterisk.pid}), going on with it")
@@ -136,7 +130,7 @@ def accounts(site: Site, instance: Instance) -> list[files.Account]:
         files.Account(
             name=agent.name,
             secret=instance.secrets.account(agent.name),
-            context="ivr-phones",
+            agent=True,
             display=agent.display,
         )
         for agent in site.agent_settings()
@@ -144,7 +138,6 @@ def accounts(site: Site, instance: Instance) -> list[files.Account]:
         files.Account(
             name=name,
             secret=instance.secrets.account(name),
-            context="ivr-in",
             number=phone.number,
             display=phone.name,
         )
@@ -178,15 +171,3 @@ def _lay_out_apologies(speech: Speech, plans: Plans, folder: Path) -> None:
         source = Path(media[0].removeprefix("sound:"))
         for file in source.parent.glob(f"{source.name}.*"):
             shutil.copy(file, folder / f"{APOLOGY}-{language}{file.suffix}")
-
-
-def _bench_parts(site: Site) -> dict[str, object]:
-    """What benchmarks/ compares with: app_queue on the same Asterisk, with the same agents."""
-    members = "\n".join(f"member => PJSIP/{name}" for name in site.agents)
-    return {
-        "modules": ("app_queue.so",),
-        "queues": f"[bench]\nstrategy = leastrecent\ntimeout = 15\nretry = 1\n{members}\n",
-        "extra_dialplan": (
-            "exten => app_queue,1,Answer()\n same => n,Queue(bench,r)\n same => n,Hangup()\n"
-        ),
-    }

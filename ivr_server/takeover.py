@@ -28,6 +28,7 @@ class Continued:
     visit: facts.Visit | None = None  # set while waiting or talking
     agent_leg: facts.Leg | None = None  # set while talking: the leg in the caller's bridge
     talk_over: bool = False  # the talk ended while nobody listened
+    bridge_id: str = ""  # the bridge the caller is in, alone or not
 
 
 @dataclass(kw_only=True)
@@ -98,6 +99,9 @@ def plan(
                 visit=visit if talking or not talked else None,
                 agent_leg=kept,
                 talk_over=talked and not talking,
+                bridge_id=next(
+                    (one.id for one in bridges.values() if channel.id in one.channels), ""
+                ),
             )
         )
     known = {leg_id for call in calls.values() for leg_id in call.legs}
@@ -106,7 +110,12 @@ def plan(
     bridges_known = {
         call.position.bridge_id for call in calls.values() if call.position is not None
     }
-    made.destroy = [one for one in bridges if one in bridges_known and one not in wanted_bridges]
+    inhabited = {found.bridge_id for found in made.continued}  # their callers leave them first
+    made.destroy = [
+        one
+        for one in bridges
+        if one in bridges_known and one not in wanted_bridges and one not in inhabited
+    ]
     return made
 
 

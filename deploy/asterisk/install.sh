@@ -13,7 +13,7 @@ set -euo pipefail
 cache=${IVR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ivr-server}
 suite=${IVR_ASTERISK_SUITE:-forky}
 root=$cache/asterisk-$suite
-packages=asterisk,asterisk-core-sounds-ru-wav,asterisk-core-sounds-en-wav,asterisk-moh-opsound-wav
+packages=asterisk,asterisk-core-sounds-ru-wav,asterisk-core-sounds-en-wav,asterisk-moh-opsound-wav,sip-tester
 
 say() { printf 'asterisk: %s\n' "$*" >&2; }
 die() { printf 'asterisk: error: %s\n' "$*" >&2; exit 1; }

@@ -125,7 +125,8 @@ def announce(
         return Announced(None, None)
     bound = estimate_s * margin
     minutes = minutes_to_say(bound)
-    if previous_bound_s is None:
+    if previous_bound_s is None or previous_bound_s > TOP_MINUTES * 60:
+        # 'More than 30 minutes' promised no end: it neither runs out nor shrinks to a number.
         return Announced(estimate_s, minutes)
     left = previous_bound_s - since_previous_s
     if left <= 0 or (bound > 1.5 * left and minutes_to_say(bound) > minutes_to_say(left)):

@@ -40,6 +40,7 @@ from ivr_server.waiting.room import WaitingRoom
 log = structlog.get_logger(__name__)
 
 STOPPED_WITHIN_S = 2.0
+PARTED_WITHIN_S = 2.0
 
 
 class Speech(Protocol):
@@ -127,7 +128,12 @@ class LiveCaller:
     # --- the flow's verbs ---
 
     async def answer(self) -> None:
-        """See Caller."""
+        """See Caller. The first verb of every flow."""
+        resumption = self._resumption
+        if resumption is not None and resumption.bridge_id and resumption.agent_leg is None:
+            # The other side left while no service listened: the caller sits in a bridge alone.
+            self._bridge = resumption.bridge_id
+            await self.part()
         if not self._channel.up:
             async with _caller():
                 await self._channel.answer()
@@ -289,6 +295,7 @@ class LiveCaller:
                 await operations.bridges.addChannel(
                     bridgeId=bridge_id, channel=f"{self._channel.id},{leg.id}"
                 )
+                self._channel.bridge = bridge_id  # its event may still be on its way
             except LinkError as error:
                 log.info("not_joined", call_id=self.call_id, error=str(error))
                 await self.part()
@@ -307,8 +314,15 @@ class LiveCaller:
     async def part(self) -> None:
         """See WaitingCaller."""
         bridge, self._bridge = self._bridge, ""
-        if bridge:
-            await each(self._exchange.link.operations.bridges.destroy(bridgeId=bridge))
+        if not bridge:
+            return
+        await each(self._exchange.link.operations.bridges.destroy(bridgeId=bridge))
+        # Measured: a prompt asked for before the channel has left the bridge is lost, and its end is
+        # never reported.
+        async with _caller():
+            if not await self._channel.until(lambda: not self._channel.bridge, PARTED_WITHIN_S):
+                log.warning("still_bridged", call_id=self.call_id, bridge=bridge)
+                self._channel.bridge = ""
 
     # --- shared ---
 

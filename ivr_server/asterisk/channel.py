@@ -62,6 +62,7 @@ class Channel:
         self.name = name
         self.up = False
         self.in_stasis = False
+        self.bridge = ""  # id of the bridge it is in
         self.gone = False
         self.cause = 0  # Q.850, set when gone
         self.ended_by_us = False
@@ -95,6 +96,11 @@ class Channel:
             case events.ChannelStateChange(channel=info):
                 self.name = info.name
                 self.up = info.state == "Up"
+            case events.ChannelEnteredBridge(bridge=bridge):
+                self.bridge = bridge.id
+            case events.ChannelLeftBridge(bridge=bridge):
+                if self.bridge == bridge.id:
+                    self.bridge = ""
             case events.StasisEnd():
                 # Measured: the end of an incoming channel is announced by this event alone, since
                 # leaving Stasis unsubscribes us before ChannelDestroyed.

@@ -73,6 +73,11 @@ class ChannelDestroyed(Event, frozen=True, tag="ChannelDestroyed"):
     cause_txt: str = ""
 
 
+class ChannelEnteredBridge(Event, frozen=True, tag="ChannelEnteredBridge"):
+    channel: ChannelInfo
+    bridge: BridgeInfo
+
+
 class ChannelLeftBridge(Event, frozen=True, tag="ChannelLeftBridge"):
     channel: ChannelInfo
     bridge: BridgeInfo
@@ -102,6 +107,7 @@ ChannelEvent = (
     | ChannelDtmfReceived
     | ChannelHangupRequest
     | ChannelDestroyed
+    | ChannelEnteredBridge
     | ChannelLeftBridge
 )
 KnownEvent = ChannelEvent | PlaybackFinished | ApplicationReplaced | RESTResponse
@@ -115,6 +121,7 @@ WANTED = (
     "ChannelDtmfReceived",
     "ChannelHangupRequest",
     "ChannelDestroyed",
+    "ChannelEnteredBridge",
     "ChannelLeftBridge",
     "PlaybackFinished",
     "ApplicationReplaced",

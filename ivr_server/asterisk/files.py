@@ -23,10 +23,11 @@ class Account:
     """One SIP account: an agent's phone, or a phone that calls the numbers."""
 
     name: str
-    secret: str
-    context: str  # dialplan context its calls enter
+    secret: str  # empty: no password is asked for (benchmarks on loopback only)
+    agent: bool = False  # an agent's phone; others are phones and trunks that callers use
     number: str = ""  # what others see as its caller id
     display: str = ""
+    contact: str = ""  # where the phone is, if it does not register
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Rendering:
     values: Mapping[str, str]
     accounts: tuple[Account, ...]
     numbers: tuple[Number, ...]
-    extra_dialplan: str = ""
+    extra_numbers: str = ""  # dialplan lines beside the numbers
     queues: str = ""
     modules: tuple[str, ...] = field(default=())
 
@@ -59,9 +60,8 @@ def write(rendering: Rendering, templates: Iterable[Path], folder: Path) -> None
     values = {
         **rendering.values,
         "ACCOUNTS": "\n".join(map(_account, rendering.accounts)),
-        "NUMBERS": "\n".join(map(_number, rendering.numbers)),
+        "NUMBERS": "\n".join(map(_number, rendering.numbers)) + rendering.extra_numbers,
         "FALLBACKS": "\n".join(map(_fallback, rendering.numbers)),
-        "EXTRA_DIALPLAN": rendering.extra_dialplan,
         "QUEUES": rendering.queues,
         "EXTRA_MODULES": "\n".join(f"load = {name}" for name in rendering.modules),
     }
@@ -81,15 +81,24 @@ def write(rendering: Rendering, templates: Iterable[Path], folder: Path) -> None
 
 def _account(account: Account) -> str:
     name = _name(account.name)
+    # A caller's phone or trunk has no use for the name of whoever answered; telling it costs a
+    # re-INVITE in every call, which some trunks refuse.
+    connected_line = "" if account.agent else "send_connected_line = no\n"
     caller_id = f"callerid = {_quoted(account.display)} <{account.number}>\n"
     return (
         f"[{name}](account)\n"
-        f"context = {account.context}\n"
-        f"auth = {name}\n"
-        f"aors = {name}\n"
+        f"context = {'ivr-phones' if account.agent else 'ivr-in'}\n"
+        + (f"auth = {name}\n" if account.secret else "")
+        + f"aors = {name}\n"
+        + connected_line
         + (caller_id if account.number else "")
-        + f"\n[{name}](login)\nusername = {name}\npassword = {account.secret}\n"
-        f"\n[{name}](place)\n"
+        + (
+            f"\n[{name}](login)\nusername = {name}\npassword = {account.secret}\n"
+            if account.secret
+            else ""
+        )
+        + f"\n[{name}](place)\n"
+        + (f"contact = {account.contact}\n" if account.contact else "")
     )
 
 

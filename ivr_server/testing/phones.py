@@ -31,9 +31,11 @@ class PhoneBox:
         self._agents: list[Any] = []
 
     async def __aenter__(self) -> Self:
-        await self._runtime.start(baresip.Config(
+        await self._runtime.start(
+            baresip.Config(
                 net_interface="127.0.0.1", audio_driver="aumem", max_concurrent_calls=None
-            ))
+            )
+        )
         return self
 
     async def __aexit__(

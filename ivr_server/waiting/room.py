@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -219,7 +220,12 @@ class WaitingRoom:
         queue = self.queues[visit.entry.queue]
         if talked_s is not None:
             self.experience[queue.name].handled_call(talked_s + queue.wrap_up_s)
+        if agent not in self._agents:
+            return  # taken out of the site while the talk outlived a restart
         self.agent_event(agent, AgentEvent.RELEASE)
+        earlier = self._timers.pop(agent, None)
+        if earlier is not None:
+            earlier.cancel()  # of a wrap-up that a pause or log-out cut short
         loop = asyncio.get_running_loop()
         self._timers[agent] = loop.call_later(queue.wrap_up_s, self._wrapped, agent)
 
@@ -234,7 +240,9 @@ class WaitingRoom:
         """Make the offers that are due now, and look again when a rest ends."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for found in matching.match(self.waiting(), self.agents(), self.queues, now):
+        # One who has hung up stands here until the own coroutine has noticed.
+        here = [visit.entry for visit in self._visits.values() if not visit.caller.gone]
+        for found in matching.match(here, self.agents(), self.queues, now):
             visit = self._visits[found.visit_id]
             agent = self._agents[found.agent]
             self._agents[agent.name] = agent.after(AgentEvent.OFFER, now)
@@ -249,6 +257,9 @@ class WaitingRoom:
 
     async def _offer(self, visit: Visit, agent: AgentSettings) -> None:
         """Ring one agent for one caller, from the first ring to connected or not."""
+        if visit.id not in self._visits:  # left between the decision and this first step
+            self.agent_event(agent.name, AgentEvent.WITHDRAW)
+            return
         queue = self.queues[visit.entry.queue]
         leg = self._phones.leg(agent, visit.caller)
         self._legs[visit.id] = leg
@@ -264,8 +275,17 @@ class WaitingRoom:
         self.journal.append(offer)
         try:
             end = await leg.ring(queue.ring_timeout_s)
-        except IvrError as error:
-            log.warning("offer_failed", agent=agent.name, error=str(error))
+        except Exception as error:
+            # Whatever it was, the agent must be free again and the caller be offered to another.
+            known = isinstance(error, IvrError)
+            log.log(
+                logging.WARNING if known else logging.ERROR,
+                "offer_failed",
+                agent=agent.name,
+                error=str(error),
+                exc_info=None if known else error,
+            )
+            self._spawn(leg.hangup(), "clear")
             end = RingEnd.UNREACHABLE
         finally:
             del self._legs[visit.id]

@@ -113,7 +113,9 @@ class Visit:
         assert self.leg is not None
         leg, self.leg = self.leg, None
         self.room.over(self, self._agent, talked_s=None)
+        self.caller.waits(self.id)  # the call's position again: it may say already that they talk
         await leg.hangup()
+        await self.caller.part()
         self.entry = replace(self.entry, ringing=False)
         self.room.route()
 

@@ -23,9 +23,7 @@ async def test_a_key_during_the_prompt_ends_it_and_counts(
     assert row.path == "main(2) > order > mark > judge(case 1) > thanks > bye"
 
 
-async def test_keys_typed_ahead_are_not_lost(
-    serving: Serving, phones: dict[str, Phone]
-) -> None:
+async def test_keys_typed_ahead_are_not_lost(serving: Serving, phones: dict[str, Phone]) -> None:
     """Everything typed at once, before the first prompt could have been heard."""
     call = await phones["caller1"].dial("101")
     await call.press("24711#")
@@ -77,9 +75,7 @@ async def test_dial_reaches_a_destination(serving: Serving, phones: dict[str, Ph
     assert row.recordings == 2
 
 
-async def test_dial_that_nobody_answers_goes_on(
-    serving: Serving, phones: dict[str, Phone]
-) -> None:
+async def test_dial_that_nobody_answers_goes_on(serving: Serving, phones: dict[str, Phone]) -> None:
     call = await phones["caller1"].dial("101")
     await call.hears(5)
     await call.press("3")
@@ -88,9 +84,7 @@ async def test_dial_that_nobody_answers_goes_on(
     assert row.path == "main(3) > backoffice(noanswer) > bye"
 
 
-async def test_a_caller_who_goes_while_it_rings(
-    serving: Serving, phones: dict[str, Phone]
-) -> None:
+async def test_a_caller_who_goes_while_it_rings(serving: Serving, phones: dict[str, Phone]) -> None:
     call = await phones["caller1"].dial("101")
     await call.hears(5)
     await call.press("3")

@@ -147,9 +147,7 @@ async def test_the_exit_key_works_in_the_middle_of_an_announcement(
     assert row.end_reason == CallEnd.FLOW_ENDED
 
 
-async def test_a_full_queue_turns_callers_away(
-    serving: Serving, phones: dict[str, Phone]
-) -> None:
+async def test_a_full_queue_turns_callers_away(serving: Serving, phones: dict[str, Phone]) -> None:
     waiting = await phones["caller1"].dial("101")
     await waiting.hears(5)
     await waiting.press("1")

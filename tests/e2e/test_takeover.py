@@ -94,7 +94,9 @@ async def people(stack: Local) -> AsyncIterator[dict[str, Phone]]:
 async def link_to(stack: Local) -> Link:
     """A second look at Asterisk, under an application name of its own."""
     address = stack.instance.ari
-    link = Link(type(address)(url=address.url, user=address.user, password=address.password, app="eye"))
+    link = Link(
+        type(address)(url=address.url, user=address.user, password=address.password, app="eye")
+    )
     await link.open()
     return link
 
