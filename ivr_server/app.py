@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -23,9 +26,9 @@ from ivr_server.archive import RecordingArchive
 from ivr_server.asterisk.ami import Ami
 from ivr_server.asterisk.caller import Exchange, LiveCaller, Resumption
 from ivr_server.asterisk.channel import Channel
-from ivr_server.asterisk.events import ChannelInfo, StasisStart
+from ivr_server.asterisk.events import StasisStart
 from ivr_server.asterisk.legs import Leg, Records
-from ivr_server.asterisk.link import AriAddress, Link, each
+from ivr_server.asterisk.link import AriAddress, Link
 from ivr_server.asterisk.phones import AGENT, AgentPhones, OutgoingLeg
 from ivr_server.config import Settings
 from ivr_server.errors import LinkError
@@ -41,6 +44,8 @@ log = structlog.get_logger(__name__)
 
 CALL = "call"  # first Stasis argument of a caller's leg: call,<dialled>,<recorded>,<start>
 STRAY_AFTER_S = 2.0  # a channel in our application that nobody announced
+SERVED_KEPT = 4096
+ORPHAN_AFTER_S = 3600.0
 DRAIN_S = 5.0
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -89,6 +94,8 @@ class Service:
             destinations=plans.site.dialable(),
         )
         self.calls: dict[str, asyncio.Task[None]] = {}
+        self._served: OrderedDict[str, None] = OrderedDict()  # callers' channels, newest last
+        self._loose: set[asyncio.Task[None]] = set()
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve calls until cancelled. `ready` is told when calls are accepted.
@@ -102,8 +109,11 @@ class Service:
             page = await health.serve(self.settings.web_host, self.settings.web_port, self.health)
             closing.push_async_callback(page.cleanup)
             self.room.login_all()
+            for flow in self.plans.flows.values():
+                self.versions.keep(flow)
             await self._take_over()
             self.link.arrived = self._arrived
+            self.link.resynced = lambda: self._watch(self._serve_strays())
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.journal.run())
                 tasks.create_task(self.writer.run())
@@ -126,12 +136,18 @@ class Service:
 
     async def _close(self) -> None:
         # Calls in progress are left as they are: the journal knows them, Asterisk holds them.
-        for task in self.calls.values():
+        await self.room.close()
+        ending = [*self.calls.values(), *self._loose]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self.calls.values(), return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         await self.link.close()
         await self.ami.close()
-        await self.archive.drain()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self.archive.drain()
+        except TimeoutError:
+            log.warning("recordings_left_for_the_next_start")
         carrying = asyncio.create_task(self.writer.run())
         await self.writer.drain(DRAIN_S)
         carrying.cancel()
@@ -146,10 +162,10 @@ class Service:
             self._serve(self._new_call(event))
         elif event.args[:1] == [AGENT]:
             # A leg we gave up on, answered all the same.
-            self._spawn(each(self.link.operations.channels.hangup(channelId=event.channel.id)))
+            self._hang_up(event.channel.id)
         else:
             log.warning("unknown_arrival", channel=event.channel.name, args=event.args)
-            self._spawn(each(self.link.operations.channels.hangup(channelId=event.channel.id)))
+            self._hang_up(event.channel.id)
 
     def _new_call(self, event: StasisStart) -> tuple[str, Callable[[], asyncio.Task[None]]]:
         dialled, recorded, started = (*event.args[1:], "", "", "")[:3]
@@ -157,6 +173,9 @@ class Service:
         number = self.plans.site.numbers.get(dialled)
         flow = self.plans.flows.get(number.flow if number is not None else "")
         call_id = str(uuid4())
+        self._served[event.channel.id] = None
+        while len(self._served) > SERVED_KEPT:
+            self._served.popitem(last=False)
         channel = Channel(self.link, event.channel.id, event.channel.name)
         channel.post(event)
         caller_number = _clean(event.channel.caller.number, _NUMBER_LENGTH)
@@ -184,7 +203,6 @@ class Service:
                 language=flow.language if flow else "",
             ),
         )
-        story.began()
         leg = Leg(
             channel,
             facts.Leg(
@@ -197,6 +215,7 @@ class Service:
             ),
             self.records,
         )
+        story.began()
         if recorded == "1":
             leg.recorded(_moment(started) or now)
         caller = LiveCaller(self.exchange, leg, story)
@@ -205,7 +224,6 @@ class Service:
             return call_id, lambda: self._spawn(
                 call.refuse(caller, story, "no flow for the number")
             )
-        self.versions.keep(flow)
         return call_id, lambda: self._spawn(call.run(caller, story, self.plans.flows, flow))
 
     def _serve(self, new: tuple[str, Callable[[], asyncio.Task[None]]]) -> None:
@@ -220,10 +238,22 @@ class Service:
         if not task.cancelled():  # else the service stops and the call goes on without it
             self.archive.call_over(call_id)
 
-    def _spawn(self, coroutine: object) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(
-            coroutine  # type: ignore[arg-type]
-        )
+    def _hang_up(self, channel_id: str) -> None:
+        operations = self.link.operations
+        self._watch(self.link.surely(lambda: operations.channels.hangup(channelId=channel_id)))
+
+    def _destroy(self, bridge_id: str) -> None:
+        operations = self.link.operations
+        self._watch(self.link.surely(lambda: operations.bridges.destroy(bridgeId=bridge_id)))
+
+    def _watch(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run something small beside the calls; ended with the service."""
+        task = self._spawn(coroutine)
+        self._loose.add(task)
+        task.add_done_callback(self._loose.discard)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
         task.add_done_callback(_report)
         return task
 
@@ -238,17 +268,25 @@ class Service:
         for fact in plan.closed:
             self.journal.append(fact)
         for found in plan.continued:
-            self._continue(found)
+            try:
+                self._continue(found)
+            except Exception:
+                # One broken story must not keep the service from starting for all others.
+                log.exception("not_taken_over", call_id=found.call.call.call_id)
+                self._hang_up(found.channel.id)
         for lost in plan.over:
             self._file_recordings(lost, except_legs=set())
             self.archive.call_over(lost.call.call_id)
-        operations = self.link.operations
         for channel_id in plan.hang_up:
-            self._spawn(each(operations.channels.hangup(channelId=channel_id)))
+            self._hang_up(channel_id)
         for bridge_id in plan.destroy:
-            self._spawn(each(operations.bridges.destroy(bridgeId=bridge_id)))
+            self._destroy(bridge_id)
         if plan.unknown:
-            asyncio.get_running_loop().call_later(STRAY_AFTER_S, self._take_strays, plan.unknown)
+            self._watch(self._serve_strays())
+        await asyncio.to_thread(
+            self._sweep_spool,
+            {*channels, *(leg for one in open_calls.values() for leg in one.legs)},
+        )
         if open_calls:
             log.info(
                 "took_over",
@@ -262,9 +300,18 @@ class Service:
         opened, position = found.call, found.position
         flow = self._flow_of(position)
         channel = Channel(self.link, found.channel.id, found.channel.name)
-        channel.up, channel.in_stasis = found.channel.state == "Up", True
+        channel.up = found.channel.state == "Up"
+        channel.in_stasis = channel.created = True
         channel.bridge = found.bridge_id
-        leg = Leg(channel, opened.legs[channel.id], self.records)
+        known = opened.legs.get(channel.id) or facts.Leg(
+            leg_id=channel.id,
+            call_id=opened.call.call_id,
+            kind=facts.LegKind.CALLER,
+            endpoint=channel.name,
+            number=opened.call.caller_number,
+            started_at=opened.call.started_at,
+        )
+        leg = Leg(channel, known, self.records)
         leg.recording = _still_recording(opened, channel.id)
         story = call.CallStory(self.journal, opened.call, position)
         story.taken_over(opened.steps)
@@ -335,12 +382,30 @@ class Service:
             elif leg.leg_id not in except_legs:
                 self.archive.leg_over(recording, leg.kind, None)  # when it ended nobody saw
 
-    def _take_strays(self, strays: list[ChannelInfo]) -> None:
-        """Channels that entered just as the service before us died: served as new calls."""
-        for info in strays:
-            data = info.dialplan.app_data.split(",")[1:]
-            if not self.link.knows(info.id):
-                self._arrived(StasisStart(channel=info, args=data))
+    async def _serve_strays(self) -> None:
+        """Callers whose arrival nobody announced: it was lost with a socket or a dying service.
+
+        Events are not replayed, so they would wait in silence for ever. A moment is given to those
+        whose arrival is still on its way.
+        """
+        await asyncio.sleep(STRAY_AFTER_S)
+        ours, channels = await self.link.ours(), await self.link.channels()
+        for channel_id in ours & set(channels):
+            if not self.link.knows(channel_id) and channel_id not in self._served:
+                info = channels[channel_id]
+                log.warning("stray_channel", channel=info.name)
+                self._arrived(StasisStart(channel=info, args=info.dialplan.app_data.split(",")[1:]))
+
+    def _sweep_spool(self, known: set[str]) -> None:
+        """Remove what the dialplan began to record for callers who never reached us.
+
+        They heard the apology and the fallback; no story has a row for these files.
+        """
+        for file in self.settings.spool.glob("*.wav"):
+            old = time.time() - file.stat().st_mtime > ORPHAN_AFTER_S
+            if old and file.stem not in known:
+                log.warning("orphan_recording_removed", file=file.name)
+                file.unlink(missing_ok=True)
 
 
 def _still_recording(opened: OpenCall, leg_id: str) -> facts.Recording | None:

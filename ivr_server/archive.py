@@ -21,6 +21,8 @@ from ivr_server.storage import recordings
 
 log = structlog.get_logger(__name__)
 
+SHELVES_KEPT = 1000
+
 
 class Journal(Protocol):
     """Where facts go."""
@@ -34,6 +36,7 @@ class _Shelf:
 
     settling: set[asyncio.Task[None]] = field(default_factory=set)
     settled: list[tuple[facts.LegKind, facts.Recording]] = field(default_factory=list)
+    over: bool = False
 
 
 class RecordingArchive:
@@ -50,20 +53,22 @@ class RecordingArchive:
         self, recording: facts.Recording, kind: facts.LegKind, expected_s: float | None
     ) -> None:
         """Verify and file the recording of a leg that is over; None if its length is not known."""
-        shelf = self._shelves.setdefault(recording.call_id, _Shelf())
+        shelf = self._shelf(recording.call_id)
         task = _spawn(self._settle(shelf, recording, kind, expected_s))
         shelf.settling.add(task)
         task.add_done_callback(shelf.settling.discard)
+        if shelf.over:  # it ended after its call: the mix is made again, with it
+            self.call_over(recording.call_id)
 
     def known(self, recording: facts.Recording, kind: facts.LegKind) -> None:
         """A recording that an earlier run of the service has filed already."""
-        shelf = self._shelves.setdefault(recording.call_id, _Shelf())
-        shelf.settled.append((kind, recording))
+        self._shelf(recording.call_id).settled.append((kind, recording))
 
     def call_over(self, call_id: str) -> None:
-        """All legs of the call are over: make the mix once their recordings are filed."""
-        shelf = self._shelves.pop(call_id, None)
-        if shelf is not None:
+        """The call is over: make the mix once its recordings are filed."""
+        shelf = self._shelf(call_id)
+        shelf.over = True
+        if shelf.settling or shelf.settled:
             task = _spawn(self._mix(call_id, shelf))
             self._mixing.add(task)
             task.add_done_callback(self._mixing.discard)
@@ -72,6 +77,16 @@ class RecordingArchive:
         """Wait for everything that is under way."""
         while tasks := {*self._mixing, *(t for s in self._shelves.values() for t in s.settling)}:
             await asyncio.wait(tasks)
+
+    def _shelf(self, call_id: str) -> _Shelf:
+        """The shelf of a call. Those of calls that are over are kept a while, for late legs."""
+        shelf = self._shelves.setdefault(call_id, _Shelf())
+        if len(self._shelves) > SHELVES_KEPT:
+            done = (name for name, one in self._shelves.items() if one.over and not one.settling)
+            oldest = next(done, None)
+            if oldest is not None and oldest != call_id:
+                del self._shelves[oldest]
+        return shelf
 
     async def _settle(
         self,
@@ -87,7 +102,7 @@ class RecordingArchive:
         self._journal.append(settled)
 
     async def _mix(self, call_id: str, shelf: _Shelf) -> None:
-        if shelf.settling:
+        while shelf.settling:
             await asyncio.wait(shelf.settling)
         usable = [
             (kind, one)
@@ -97,28 +112,31 @@ class RecordingArchive:
         if not usable:
             return
         first = min(one.started_at for _, one in usable)
+        mix = facts.Recording(
+            recording_id=f"{call_id}-mix",
+            call_id=call_id,
+            leg_id=None,
+            kind="mix",
+            state=facts.RecordingState.RECORDING,  # after a crash the next service makes it
+            path="",
+            started_at=first,
+            detail="left: caller, right: agents",
+        )
+        self._journal.append(mix)
         sides: dict[bool, list[tuple[Path, float]]] = {True: [], False: []}
         for kind, one in usable:
             offset = (one.started_at - first).total_seconds()
             if offset > 0:
                 self._journal.append(replace(one, offset_s=offset))
             sides[kind is facts.LegKind.CALLER].append((self._folder / one.path, offset))
-        mix = facts.Recording(
-            recording_id=f"{call_id}-mix",
-            call_id=call_id,
-            leg_id=None,
-            kind="mix",
-            state=facts.RecordingState.MISSING,
-            path="",
-            started_at=first,
-            detail="left: caller, right: agents",
-        )
         name = recordings.place(mix, "mix.ogg")
         try:
             made = await self._desk.mix(sides[True], sides[False], self._folder / name)
         except (IvrError, OSError) as error:
             log.warning("mix_failed", call_id=call_id, error=str(error))
-            self._journal.append(replace(mix, detail=str(error)))
+            self._journal.append(
+                replace(mix, state=facts.RecordingState.MISSING, detail=str(error))
+            )
             return
         self._journal.append(
             replace(

@@ -22,6 +22,7 @@ from ivr_server.waiting.ports import Journal
 
 log = structlog.get_logger(__name__)
 
+FALLBACK_TRIES = 2
 TAKEN_OVER = "taken_over"  # outcome of a step that a restarted service runs again
 
 
@@ -93,11 +94,10 @@ class CallStory:
 
     def waiting(self, visit_id: str) -> None:
         """The caller waits in a queue."""
-        self._moved(visit_id=visit_id)
+        self._moved(visit_id=visit_id, agent_leg_id=None, bridge_id=None)
 
     def talking(self, leg_id: str, bridge_id: str) -> None:
         """The caller is bridged to this leg."""
-        self.talked = True
         self._moved(agent_leg_id=leg_id, bridge_id=bridge_id)
 
     def alone(self) -> None:
@@ -179,19 +179,25 @@ async def run(
         # silence. It is logged whole and stands in the call's row.
         log.exception("call_failed", call_id=story.call.call_id)
         reason, error = facts.CallEnd.FAILED, f"{type(failure).__name__}: {failure}"
-        try:
-            await caller.fallback()
-        except CallerGone:
-            pass
-        except Exception:
-            log.exception("fallback_failed", call_id=story.call.call_id)
+        await _hand_back(caller)
     story.ended(reason, error)
 
 
 async def refuse(caller: FallbackCaller, story: CallStory, error: str) -> None:
     """A call that cannot be served: handed to the number's fallback at once."""
-    try:
-        await caller.fallback()
-    except CallerGone:
-        pass
+    await _hand_back(caller)
     story.ended(facts.CallEnd.FAILED, error)
+
+
+async def _hand_back(caller: FallbackCaller) -> None:
+    """To the number's fallback if that is possible; never left in silence."""
+    for _ in range(FALLBACK_TRIES):
+        try:
+            await caller.fallback()
+        except CallerGone:
+            return
+        except Exception:
+            log.exception("fallback_failed")
+        else:
+            return
+    await caller.hangup()

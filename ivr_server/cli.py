@@ -16,6 +16,7 @@ from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 import typer
 import uvloop
@@ -367,7 +368,10 @@ def db_shell(
     from ivr_server.storage import embedded
 
     psql = embedded.binaries() / "psql"
-    os.execv(psql, [str(psql), _database(folder)])
+    url = urlsplit(_database(folder))
+    place = url._replace(netloc=url.netloc.replace(f":{url.password}@", "@")).geturl()
+    # Not as an argument: those can be read by everybody on the machine.
+    os.execve(psql, [str(psql), place], {**os.environ, "PGPASSWORD": unquote(url.password or "")})
 
 
 def _database(folder: Path) -> str:

@@ -13,6 +13,7 @@ import hashlib
 import os
 import secrets as token
 import shutil
+import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -79,6 +80,8 @@ class Instance:
             self._run_folder(),
             self.asterisk_state / "log" / "console",
         )
+        for private in (self.asterisk_state, self.etc.parent, self.recordings, self.state):
+            private.mkdir(mode=0o700, exist_ok=True)
         remembered = self.folder / "ports.json"
         preferred = json.loads(remembered.read_text())["base"] if remembered.exists() else None
         self.ports = ports.take(cache() / "ports", preferred, in_use=self.asterisk.running())
@@ -159,6 +162,9 @@ class Instance:
         name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         run = Path(tempfile.gettempdir()) / f"ivr-{os.getuid()}-{name}"
         run.mkdir(mode=0o700, exist_ok=True)
+        found = run.lstat()
+        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o700:
+            raise SetupError(f"{run} belongs to somebody else: remove it and try again.")
         return run
 
     def _secrets(self) -> Secrets:

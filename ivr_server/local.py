@@ -8,6 +8,7 @@ handed to a service in this process or, as IVR_* variables, to one in another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -71,6 +72,25 @@ async def up(
     """
     plans = load_plans(flows, prompts)
     instance = Instance(folder)
+    undo = contextlib.AsyncExitStack()
+    try:
+        return await _up(instance, plans, say, flows, prompts, database_url, fast, undo)
+    except BaseException:
+        await undo.aclose()
+        instance.close()
+        raise
+
+
+async def _up(
+    instance: Instance,
+    plans: Plans,
+    say: Say,
+    flows: Path,
+    prompts: Path,
+    database_url: str | None,
+    fast: bool,
+    undo: contextlib.AsyncExitStack,
+) -> Local:
     postgres: embedded.EmbeddedPostgres | None = None
     url = database_url or os.environ.get("IVR_DATABASE_URL")
     if not url:
@@ -84,6 +104,8 @@ async def up(
             )
         )
         url = postgres.dsn
+        if not postgres.adopted:
+            undo.push_async_callback(asyncio.to_thread, postgres.stop)
     database = instance.folder / "database-url"
     database.touch(mode=0o600)
     database.write_text(url + "\n")
@@ -96,8 +118,12 @@ async def up(
     _lay_out_apologies(speech, plans, instance.sounds)
     say("Asterisk: starting")
     instance.render(accounts(plans.site, instance), numbers(plans))
+    if not instance.asterisk.running():
+        undo.push_async_callback(instance.asterisk.stop)
     started = await instance.asterisk.start()
     if not started:
+        for command in ("dialplan reload", "module reload res_pjsip.so"):
+            await asyncio.to_thread(instance.asterisk.console, command)
         say(f"Asterisk: already running (pid {instance.asterisk.pid}), going on with it")
     settings = Settings(
         ari_url=instance.ari.url,

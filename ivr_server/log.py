@@ -9,6 +9,19 @@ import sys
 import structlog
 
 
+class _Lines:
+    """Writes lines to standard error. A broken pipe or a full disk must not stop a call."""
+
+    def msg(self, line: str) -> None:
+        try:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            pass
+
+    log = debug = info = warning = warn = error = critical = fatal = exception = msg
+
+
 def configure() -> None:
     """IVR_LOG: debug, info (default), warning or error; JSON unless standard error is a terminal."""
     level = logging.getLevelNamesMapping().get(
@@ -28,7 +41,7 @@ def configure() -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *names: _Lines(),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

@@ -105,7 +105,16 @@ def plan(
             )
         )
     known = {leg_id for call in calls.values() for leg_id in call.legs}
-    made.hang_up = [one for one in channels if one in known and one not in wanted]
+    # A caller's channel that has left our application is in the dialplan's hands: the fallback.
+    rung = {
+        leg_id
+        for call in calls.values()
+        for leg_id, leg in call.legs.items()
+        if leg.kind is not facts.LegKind.CALLER
+    }
+    made.hang_up = [
+        one for one in channels if one not in wanted and (one in rung or one in (known & ours))
+    ]
     made.unknown = [channels[one] for one in ours if one in channels and one not in known]
     bridges_known = {
         call.position.bridge_id for call in calls.values() if call.position is not None

@@ -50,7 +50,10 @@ class Ami:
                 async with self._opening:
                     if self._writer is None:
                         await self._open()
-                answer = await self._ask(action, values)
+                    writer = self._writer
+                if writer is None:
+                    raise LinkLost("The AMI connection was lost.")
+                answer = await self._ask(action, values, writer)
         except TimeoutError:
             raise LinkLost(f"AMI did not answer '{action}' within {DEADLINE_S:.0f} s.") from None
         except OSError as error:
@@ -66,34 +69,41 @@ class Ami:
         return answer
 
     async def _open(self) -> None:
-        reader, self._writer = await asyncio.open_connection(*self._address)
-        await reader.readline()  # the greeting: Asterisk Call Manager/...
-        self._reading = asyncio.create_task(self._read(reader))
-        answer = await self._ask("Login", self._login)
-        if answer.get("Response") != "Success":
-            self._writer.close()
-            self._writer = None
-            raise LinkError(
-                f"AMI refused user '{self._login['Username']}': check the secret in manager.conf "
-                "and IVR_AMI_PASSWORD."
-            )
+        """Connect and log in; what is kept is a connection that works, or none."""
+        reader, writer = await asyncio.open_connection(*self._address)
+        reading: asyncio.Task[None] | None = None
+        try:
+            await reader.readline()  # the greeting: Asterisk Call Manager/...
+            reading = asyncio.create_task(self._read(reader, writer))
+            answer = await self._ask("Login", self._login, writer)
+            if answer.get("Response") != "Success":
+                raise LinkError(
+                    f"AMI refused user '{self._login['Username']}': check the secret in "
+                    "manager.conf and IVR_AMI_PASSWORD."
+                )
+        except BaseException:
+            writer.close()
+            if reading is not None:
+                reading.cancel()
+            raise
+        self._writer, self._reading = writer, reading
 
-    async def _ask(self, action: str, values: dict[str, str]) -> dict[str, str]:
-        if self._writer is None:
-            raise LinkLost("The AMI connection was lost.")
+    async def _ask(
+        self, action: str, values: dict[str, str], writer: asyncio.StreamWriter
+    ) -> dict[str, str]:
         if any("\r" in value or "\n" in value for value in values.values()):
             raise LinkError(f"AMI {action}: a value with a line break is refused.")
         number = str(next(self._numbers))
         self._answers[number] = asyncio.get_running_loop().create_future()
         lines = [f"Action: {action}", f"ActionID: {number}"]
         lines += [f"{name}: {value}" for name, value in values.items()]
-        self._writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         try:
             return await self._answers[number]
         finally:
             del self._answers[number]
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answer: dict[str, str] = {}
         try:
             while line := await reader.readline():
@@ -108,7 +118,9 @@ class Ami:
         except OSError as error:
             log.info("ami_connection_lost", error=str(error))
         finally:
-            self._writer = None
+            writer.close()
+            if self._writer is writer:
+                self._writer = None
             for future in self._answers.values():
                 if not future.done():
                     future.set_exception(LinkLost("The AMI connection was lost."))

@@ -20,7 +20,7 @@ from ivr_server import facts
 from ivr_server.asterisk.ami import Ami
 from ivr_server.asterisk.channel import LONGEST_PROMPT_S, Channel, ChannelGone, Playback
 from ivr_server.asterisk.legs import Leg, Records
-from ivr_server.asterisk.link import Link, each
+from ivr_server.asterisk.link import Link
 from ivr_server.asterisk.phones import OutgoingLeg, Shown
 from ivr_server.call import CallStory
 from ivr_server.errors import LinkError
@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 STOPPED_WITHIN_S = 2.0
 PARTED_WITHIN_S = 2.0
+LEFT_WITHIN_S = 5.0
 
 
 class Speech(Protocol):
@@ -225,6 +226,7 @@ class LiveCaller:
             raise
         if not joined:
             await leg.hangup()
+            self._story.alone()
             return _DIALLED.get(end, DialOutcome.UNREACHABLE)
         await self._until_dialled_is_over(leg)
         return DialOutcome.ANSWERED
@@ -248,6 +250,7 @@ class LiveCaller:
         """Hand the caller back to the dialplan: apology, then the number's fallback."""
         async with _caller():
             await self._channel.dialplan("ivr-fallback", self.dialled)
+        await self._channel.until_gone(LEFT_WITHIN_S)
 
     # --- the waiting room's verbs ---
 
@@ -302,7 +305,11 @@ class LiveCaller:
                 if self._channel.gone:
                     raise ChannelGone(self._channel.id) from None
                 return False
-        return not leg.channel.gone
+        if leg.channel.gone:
+            await self.part()
+            return False
+        self._story.talked = True
+        return True
 
     async def talk(self, leg: AgentLeg) -> None:
         """See WaitingCaller."""
@@ -316,7 +323,8 @@ class LiveCaller:
         bridge, self._bridge = self._bridge, ""
         if not bridge:
             return
-        await each(self._exchange.link.operations.bridges.destroy(bridgeId=bridge))
+        link = self._exchange.link
+        await link.surely(lambda: link.operations.bridges.destroy(bridgeId=bridge))
         # Measured: a prompt asked for before the channel has left the bridge is lost, and its end is
         # never reported.
         async with _caller():

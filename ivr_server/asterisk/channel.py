@@ -16,12 +16,13 @@ import structlog
 
 from ivr_server.asterisk import events
 from ivr_server.asterisk.link import Link
-from ivr_server.errors import LinkError, NotFound
+from ivr_server.errors import LinkError, LinkLost, NotFound
 
 log = structlog.get_logger(__name__)
 
 KEYS_KEPT = 64  # a flood of keys beyond this is dropped and counted
 LONGEST_PROMPT_S = 600.0
+EXPLAINED_WITHIN_S = 1.0
 GONE_WITHIN_S = 5.0  # Asterisk reports a hang-up that was asked for within this time
 
 
@@ -61,6 +62,7 @@ class Channel:
         self.id = channel_id
         self.name = name
         self.up = False
+        self.created = False  # Asterisk has, or had, this channel
         self.in_stasis = False
         self.bridge = ""  # id of the bridge it is in
         self.gone = False
@@ -78,12 +80,12 @@ class Channel:
 
     def post(self, event: events.ChannelEvent | events.PlaybackFinished) -> None:
         """See Mailbox. Order of events does not matter: each only adds to what is known."""
+        self.created = True
         match event:
             case events.PlaybackFinished(playback=info):
                 playback = self._playbacks.pop(info.id, None)
                 if playback is not None:
                     playback.finished(failed=info.state == "failed")
-                return
             case events.ChannelDtmfReceived(digit=digit):
                 if len(self.keys) < KEYS_KEPT:
                     self.keys.append(digit)
@@ -114,7 +116,8 @@ class Channel:
     def resync(self, info: events.ChannelInfo | None) -> None:
         """See Mailbox."""
         if info is None:
-            self.destroyed(self.cause)
+            if self.created:  # else it is still to be created: nothing is lost
+                self.destroyed(self.cause)
         else:
             self.name = info.name
             self.up = info.state == "Up"
@@ -137,6 +140,7 @@ class Channel:
             playback.done = True
         self._playbacks.clear()
         self.over(self)
+        self.changed()
 
     def changed(self) -> None:
         """Wake everybody who waits for something about this channel."""
@@ -203,24 +207,19 @@ class Channel:
         await self._ask(self.link.operations.channels.stopMoh(channelId=self.id))
 
     async def hangup(self, reason: str = "normal") -> None:
-        """Hang up and wait until Asterisk says the channel is over."""
-        if self.gone:
-            return
+        """Hang up, and again after a lost connection, until Asterisk says the channel is over."""
         self.ended_by_us = True
-        try:
-            await self.link.operations.channels.hangup(channelId=self.id, reason=reason)
-        except NotFound:
-            self.destroyed(self.cause)
-        except LinkError as error:
-            log.warning("hangup_failed", channel=self.id, error=str(error))
-        if not await self.until_gone(GONE_WITHIN_S):
-            # The event may have been lost with a socket; ask rather than believe.
+        while not self.gone:
             try:
-                await self.link.operations.channels.get(channelId=self.id)
+                await self.link.operations.channels.hangup(channelId=self.id, reason=reason)
             except NotFound:
                 self.destroyed(self.cause)
+                return
             except LinkError as error:
-                log.warning("hangup_unconfirmed", channel=self.id, error=str(error))
+                log.warning("hangup_failed", channel=self.id, error=str(error))
+                await self.link.connected.wait()
+            if not await self.until_gone(GONE_WITHIN_S):
+                log.warning("hangup_unconfirmed", channel=self.id)
 
     async def dialplan(self, context: str, extension: str) -> None:
         """Hand the channel back to the dialplan."""
@@ -234,14 +233,15 @@ class Channel:
         """Await an operation on this channel; a channel that is no more is ChannelGone."""
         try:
             await operation  # type: ignore[misc]
-        except NotFound:
-            if self.gone:
-                raise ChannelGone(self.id) from None
-            if await self.until_gone(1.0):
-                raise ChannelGone(self.id) from None
-            raise
-        except LinkError:
-            if self.gone:
+        except LinkError as error:
+            # A refusal can overtake the event that explains it: HTTP is not the event socket.
+            gone = self.gone or (
+                not isinstance(error, LinkLost) and await self.until_gone(EXPLAINED_WITHIN_S)
+            )
+            if isinstance(error, NotFound):
+                self.destroyed(self.cause)
+                gone = True
+            if gone:
                 raise ChannelGone(self.id) from None
             raise
         if self.gone:

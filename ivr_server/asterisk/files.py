@@ -6,6 +6,7 @@ Knows nothing of flows, of processes, or of what an instance is for.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -75,8 +76,9 @@ def write(rendering: Rendering, templates: Iterable[Path], folder: Path) -> None
 
         text = _PLACEHOLDER.sub(value, template.read_text(encoding="utf-8"))
         target = folder / template.name
-        target.write_text(text, encoding="utf-8")
-        target.chmod(0o600)  # they hold secrets
+        target.unlink(missing_ok=True)
+        with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            stream.write(text)  # they hold secrets
 
 
 def _account(account: Account) -> str:
@@ -123,7 +125,9 @@ def _number(number: Number) -> str:
 def _fallback(number: Number) -> str:
     extension = _digits(number.extension)
     lines = [
-        f"exten => {extension},1,Progress()",
+        # What is said from here on is not ours to record.
+        f"exten => {extension},1,StopMixMonitor()",
+        " same => n,Progress()",
         f" same => n,Playback(${{IVR_PROMPTS}}/apology-{number.language},noanswer)",
     ]
     if number.fallback:

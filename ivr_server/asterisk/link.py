@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ from ivr_server.errors import LinkError, LinkLost, NotFound, SetupError
 log = structlog.get_logger(__name__)
 
 PING_S = 5.0
+CLEANUP_TRIES = 5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 3.0
 
 
@@ -67,6 +68,7 @@ class Link:
         self._lane = SocketLane()
         self._pool = HttpPool(address.url, address.user, address.password)
         self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._replaced = False
 
     def listen(self, channel_id: str, mailbox: Mailbox) -> None:
         """Route the events of this channel. Do it before the channel is created."""
@@ -170,6 +172,11 @@ class Link:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
                     self._dispatch(message.data)
+                if self._replaced:
+                    raise SetupError(
+                        f"Another service took over the application '{self.address.app}' in this "
+                        "Asterisk: give each service an Asterisk of its own, or set IVR_APP."
+                    )
         finally:
             sender.cancel()
             self.connected.clear()
@@ -216,26 +223,40 @@ class Link:
             self._lane.answered(event)
             return
         if isinstance(event, events.ApplicationReplaced):
-            log.error("another_service_took_over", app=self.address.app)
+            self._replaced = True
             return
         if isinstance(event, events.PlaybackFinished):
             channel_id = event.playback.target_uri.removeprefix("channel:")
         else:
             channel_id = event.channel.id
         mailbox = self._mailboxes.get(channel_id)
-        if mailbox is not None:
-            mailbox.post(event)
-        elif isinstance(event, events.StasisStart):
-            self.arrived(event)
-        else:
-            self.counts["late"] += 1
-
-
-async def each(*operations: Any, ignore: Sequence[type[Exception]] = (LinkError,)) -> None:
-    """Await operations one after the other, going on past refusals: for cleaning up."""
-    for operation in operations:
         try:
-            await operation
-        except tuple(ignore) as error:
-            if not isinstance(error, NotFound | LinkLost):
+            if mailbox is not None:
+                mailbox.post(event)
+            elif isinstance(event, events.StasisStart):
+                self.arrived(event)
+            else:
+                self.counts["late"] += 1
+        except Exception:
+            # The boundary of an event: one that trips over a defect must not stop the reader,
+            # which serves every call.
+            self.counts["failed"] += 1
+            log.exception("event_failed", event_type=type(event).__name__)
+
+    async def surely(self, operation: Callable[[], Awaitable[Any]]) -> None:
+        """An operation that may be repeated, repeated after a lost connection: for cleaning up.
+
+        What it addresses being gone already is as good as done; a refusal is logged.
+        """
+        for _ in range(CLEANUP_TRIES):
+            try:
+                await operation()
+            except NotFound:
+                return
+            except LinkLost:
+                await self.connected.wait()
+            except LinkError as error:
                 log.info("cleanup_refused", error=str(error))
+                return
+            else:
+                return

@@ -6,6 +6,7 @@ first event can come before the answer to the request.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from ivr_server.acd.settings import AgentSettings
 from ivr_server.asterisk.ami import Ami
 from ivr_server.asterisk.channel import Channel, ChannelGone
 from ivr_server.asterisk.legs import Leg, Records
-from ivr_server.asterisk.link import Link, each
+from ivr_server.asterisk.link import Link
 from ivr_server.errors import LinkError
 from ivr_server.waiting.ports import RingEnd, WaitingCaller
 
 log = structlog.get_logger(__name__)
 
 AGENT = "agent"  # first Stasis argument of a leg we originated
+RECORDING_WITHIN_S = 1.0  # then the two are connected all the same
 _SPARE_S = 5  # Asterisk gives up this much after we do, in case we are not there to
 
 _RING_END = {
@@ -109,7 +111,7 @@ class OutgoingLeg:
         leg = cls(link, ami, records, fact, shown=Shown(number=""), record=False)
         leg.leg.recording = recording
         leg.channel.name = fact.endpoint
-        leg.channel.up = leg.channel.in_stasis = True
+        leg.channel.up = leg.channel.in_stasis = leg.channel.created = True
         return leg
 
     async def ring(self, timeout_s: float) -> RingEnd:
@@ -127,9 +129,12 @@ class OutgoingLeg:
                 callerId=self._shown.caller_id(),
                 timeout=int(timeout_s) + _SPARE_S,
             )
+            channel.created = True
             if channel.gone:
                 # Withdrawn while it was being created: the hang-up overtook the request.
-                await each(channel.link.operations.channels.hangup(channelId=self.id))
+                await channel.link.surely(
+                    lambda: channel.link.operations.channels.hangup(channelId=self.id)
+                )
                 return RingEnd.CANCELLED
             answered = await channel.until(lambda: channel.in_stasis, timeout_s)
         except ChannelGone:
@@ -154,8 +159,9 @@ class OutgoingLeg:
     async def _start_recording(self) -> None:
         self.leg.recorded(self._records.utc())
         try:
-            await self._ami.record(self.channel.name, str(self.leg.raw_file))
-        except LinkError as error:
+            async with asyncio.timeout(RECORDING_WITHIN_S):
+                await self._ami.record(self.channel.name, str(self.leg.raw_file))
+        except (LinkError, TimeoutError) as error:
             # The talk matters more than its recording; the archive writes the row that says so
             # when it finds no file.
             log.error("leg_not_recorded", leg_id=self.id, error=str(error))

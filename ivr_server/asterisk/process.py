@@ -121,6 +121,7 @@ class AsteriskProcess:
 
     def _spawn(self) -> int:
         """Not through asyncio or subprocess: both see to it that a child does not outlive them."""
+        umask = os.umask(0o077)  # what Asterisk writes is what people said
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             return os.posix_spawn(
@@ -136,6 +137,7 @@ class AsteriskProcess:
             )
         finally:
             os.close(log)
+            os.umask(umask)
 
     def _fully_booted(self) -> bool:
         """Asks Asterisk itself, over its control socket."""

@@ -66,7 +66,10 @@ def remedy(error: Exception, dsn: str) -> str:
     """One sentence: what Postgres said, and what to do."""
     if isinstance(error, SetupError):
         return str(error)
-    place = address(dsn)
+    try:
+        place = address(dsn)
+    except SetupError:
+        place = "the configured address"  # e.g. several hosts, which only asyncpg understands
     if isinstance(error, TimeoutError):
         return f"Postgres at {place} does not answer in time: see whether it is overloaded."
     if isinstance(error, OSError):

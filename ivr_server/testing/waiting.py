@@ -36,9 +36,12 @@ class Heard:
 class ScriptedSpeech:
     """See waiting.ports.Speech. Over after its length."""
 
-    def __init__(self, heard: Heard, length_s: float, over: Callable[[], None]) -> None:
+    def __init__(
+        self, heard: Heard, length_s: float, over: Callable[[], None], verb_s: float
+    ) -> None:
         self._heard = heard
         self._over = over
+        self._verb_s = verb_s
         self._timer = asyncio.get_running_loop().call_later(length_s, self._end)
 
     @property
@@ -46,6 +49,7 @@ class ScriptedSpeech:
         return self._heard.until_s is not None
 
     async def stop(self) -> None:
+        await _takes(self._verb_s)
         if not self.done:
             self._heard.stopped = True
             self.cut()
@@ -65,7 +69,8 @@ class QueuedCaller:
     """See waiting.ports.WaitingCaller. Make one where a loop runs: the script starts at once.
 
     `keys` are (when, key), `hangs_up_s` is when the caller has had enough. `join_s` is how long a
-    bridge takes to stand.
+    bridge takes to stand, `verb_s` how long any other wish takes to be granted. Being spoken to
+    twice at once, or while being connected, is an error.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class QueuedCaller:
         hangs_up_s: float | None = None,
         speech_s: float = 4.0,
         join_s: float = 0.0,
+        verb_s: float = 0.0,
     ) -> None:
         self.language = "en"
         self.call_id = call_id
@@ -87,9 +93,9 @@ class QueuedCaller:
         self.visits: list[str] = []  # as `waits` was told
         self.joined: list[tuple[float, ScriptedLeg]] = []  # bridges that stood
         self.parted: list[float] = []
-        self.join_began: list[float] = []
-        self._speech_s, self._join_s = speech_s, join_s
+        self._speech_s, self._join_s, self._verb_s = speech_s, join_s, verb_s
         self._speech: ScriptedSpeech | None = None
+        self._joining = False
         self._keys: deque[str] = deque()
         self._wake: Callable[[], None] = lambda: None
         self._changed = asyncio.Event()
@@ -124,14 +130,17 @@ class QueuedCaller:
         return self._keys.popleft() if self._keys else None
 
     async def music(self, name: str) -> None:
+        await _takes(self._verb_s)
         self._check()
         self.music_since.append(now_s())
 
     async def speak(self, what: Sequence[Utterance]) -> ScriptedSpeech:
+        await _takes(self._verb_s)
         self._check()
+        self._listens_to_nobody()
         heard = Heard([spoken(one) for one in what], now_s())
         self.heard.append(heard)
-        self._speech = ScriptedSpeech(heard, self._speech_s, self._wake)
+        self._speech = ScriptedSpeech(heard, self._speech_s, self._wake, self._verb_s)
         return self._speech
 
     def text(self, what: Sequence[Utterance]) -> str:
@@ -140,9 +149,10 @@ class QueuedCaller:
     async def join(self, leg: AgentLeg, visit_id: str) -> bool:
         assert isinstance(leg, ScriptedLeg)
         self._check()
-        self.join_began.append(now_s())
-        if self._join_s:
-            await asyncio.sleep(self._join_s)
+        self._listens_to_nobody()
+        self._joining = True
+        await _takes(self._join_s)
+        self._joining = False
         self._check()
         if leg.over:
             return False
@@ -159,8 +169,13 @@ class QueuedCaller:
         self._check()
 
     async def part(self) -> None:
+        await _takes(self._verb_s)
         self.parted.append(now_s())
         self._check()
+
+    def _listens_to_nobody(self) -> None:
+        assert not self._joining, "spoken to while being connected"
+        assert self._speech is None or self._speech.done, "spoken to twice at once"
 
     def _check(self) -> None:
         if self.gone:
@@ -189,7 +204,9 @@ DROPS = Manner(drops=True)
 class ScriptedLeg:
     """See waiting.ports.AgentLeg."""
 
-    def __init__(self, leg_id: str, agent: str, call_id: str, manner: Manner) -> None:
+    def __init__(
+        self, leg_id: str, agent: str, call_id: str, manner: Manner, hangup_s: float = 0.0
+    ) -> None:
         self.id = leg_id
         self.agent = agent
         self.call_id = call_id
@@ -199,6 +216,7 @@ class ScriptedLeg:
         self.end: RingEnd | None = None
         self.hung_up_by_us = False
         self._manner = manner
+        self._hangup_s = hangup_s
         self._settled = asyncio.Event()
         self._told: Callable[[], None] = lambda: None
 
@@ -239,6 +257,7 @@ class ScriptedLeg:
             asyncio.get_running_loop().call_later(self._manner.talks_s, self._finish)
 
     async def hangup(self) -> None:
+        await _takes(self._hangup_s)
         if not self.over:
             self.hung_up_by_us = True
         self.settle(RingEnd.CANCELLED)
@@ -251,19 +270,26 @@ class ScriptedLeg:
 
 
 class ScriptedPhones:
-    """See waiting.ports.Phones. `manners`: by agent, one per ringing in turn, the last for ever."""
+    """See waiting.ports.Phones. `manners`: by agent, one per ringing in turn, the last for ever.
 
-    def __init__(self, manners: Mapping[str, Manner | Sequence[Manner]]) -> None:
+    `hangup_s` is how long it takes from our hang-up to the end of a leg.
+    """
+
+    def __init__(
+        self, manners: Mapping[str, Manner | Sequence[Manner]], *, hangup_s: float = 0.0
+    ) -> None:
         self._manners = {
             name: deque([one] if isinstance(one, Manner) else one) for name, one in manners.items()
         }
         self._numbers = itertools.count(1)
+        self._hangup_s = hangup_s
         self.legs: list[ScriptedLeg] = []
 
     def leg(self, agent: AgentSettings, caller: WaitingCaller) -> ScriptedLeg:
         manners = self._manners[agent.name]
         manner = manners.popleft() if len(manners) > 1 else manners[0]
-        leg = ScriptedLeg(f"leg-{next(self._numbers)}", agent.name, caller.call_id, manner)
+        leg_id = f"leg-{next(self._numbers)}"
+        leg = ScriptedLeg(leg_id, agent.name, caller.call_id, manner, self._hangup_s)
         self.legs.append(leg)
         return leg
 
@@ -288,3 +314,8 @@ class FactList:
     def rows(self, kind: type[F]) -> list[F]:
         """The newest fact per identity, in the order the rows were begun: the table's content."""
         return list({fact.identity(): fact for fact in self.all(kind)}.values())
+
+
+async def _takes(seconds: float) -> None:
+    if seconds:
+        await asyncio.sleep(seconds)

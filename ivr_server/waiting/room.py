@@ -4,8 +4,8 @@ Whenever something changes (a caller comes or goes, an agent's state changes, a 
 asks `acd.matching` who should be offered to whom, and rings. It never polls. It decides nothing
 itself; routing is in acd, what one caller hears is in `visit`.
 
-Knows no Asterisk: callers, legs and the journal are ports. Times are the event loop's clock, so that
-a virtual clock drives it in tests.
+Knows no Asterisk: callers, legs and the journal are ports. Times are the event loop's clock, so
+that a virtual clock drives it in tests.
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ class WaitingRoom:
                 error=str(error),
                 exc_info=None if known else error,
             )
-            self._spawn(leg.hangup(), "clear")
+            await leg.hangup()
             end = RingEnd.UNREACHABLE
         finally:
             del self._legs[visit.id]
@@ -328,10 +328,12 @@ class WaitingRoom:
             log.error("waiting_room_task_failed", task=task.get_name(), exc_info=error)
 
     async def close(self) -> None:
-        """Stop timers and wait for hang-ups that are under way."""
+        """The service stops: no more offers. What rings now is the next service's to find."""
         for timer in self._timers.values():
             timer.cancel()
         if self._rest_timer is not None:
             self._rest_timer.cancel()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        self._visits.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -70,8 +70,8 @@ class Visit:
     async def run(self, request: QueueRequest) -> Queued:
         """Wait, talk, and say how it ended. Raises CallerGone.
 
-        Leaves nothing behind, with one exception: when it is cancelled because the service stops, the
-        caller goes on waiting or talking in Asterisk, for the next service to take over.
+        Leaves nothing behind, with one exception: when it is cancelled because the service stops,
+        the caller goes on waiting or talking in Asterisk, for the next service to take over.
         """
         try:
             queued = await self._wait(request)
@@ -104,17 +104,21 @@ class Visit:
     async def _leave(self) -> None:
         self.room.leave(self)
         if self.leg is not None:
-            leg, self.leg = self.leg, None
-            self.room.over(self, self._agent, talked_s=None)
+            await self._release(None)
+
+    async def _release(self, talked_s: float | None) -> None:
+        """Hang up the agent's leg and only then free the agent: no phone rings while it talks."""
+        assert self.leg is not None
+        leg, self.leg = self.leg, None
+        try:
             await leg.hangup()
+        finally:
+            self.room.over(self, self._agent, talked_s)
 
     async def _missed_each_other(self) -> None:
         """The agent answered and was gone before the bridge stood: the caller keeps the place."""
-        assert self.leg is not None
-        leg, self.leg = self.leg, None
-        self.room.over(self, self._agent, talked_s=None)
         self.caller.waits(self.id)  # the call's position again: it may say already that they talk
-        await leg.hangup()
+        await self._release(None)
         await self.caller.part()
         self.entry = replace(self.entry, ringing=False)
         self.room.route()
@@ -138,12 +142,10 @@ class Visit:
                 return None
             key = self.caller.take_key()
             if key is not None and key in request.exit_keys:
-                await self._hush(speech)
-                return Queued(QueueOutcome.EXIT_KEY, key)
+                return await self._out(speech, Queued(QueueOutcome.EXIT_KEY, key))
             now = loop.time()
             if give_up_at is not None and now >= give_up_at:
-                await self._hush(speech)
-                return Queued(QueueOutcome.TIMEOUT)
+                return await self._out(speech, Queued(QueueOutcome.TIMEOUT))
             if speech is not None and speech.done:
                 speech = None
                 speak_at = now + told.every_s
@@ -155,7 +157,14 @@ class Visit:
                 else:
                     speak_at = now + told.every_s
             if key is None:
-                await self._sleep(None if speech else speak_at, give_up_at)
+                over = speech is not None and speech.done  # it could not even begin
+                await self._sleep(now if over else None if speech else speak_at, give_up_at)
+
+    async def _out(self, speech: Speech | None, queued: Queued) -> Queued:
+        """Out of the line first: nobody may pick up for a caller who is already leaving."""
+        self.room.leave(self)
+        await self._hush(speech)
+        return queued
 
     async def _sleep(self, *moments: float | None) -> None:
         """Until something happens or the first of these moments (loop time)."""
@@ -266,12 +275,10 @@ class Visit:
         await self._talked(began)
 
     async def _talked(self, began: float) -> None:
-        assert self.leg is not None
-        leg, self.leg = self.leg, None
-        self.room.over(self, self._agent, asyncio.get_running_loop().time() - began)
+        talked_s = asyncio.get_running_loop().time() - began
         if self._fact is not None:
             self.record(replace(self._fact, released_at=self.room.utc()))
-        await leg.hangup()
+        await self._release(talked_s)
         await self.caller.part()
 
     def _ended(self, reason: facts.VisitEnd, *, key: str = "") -> None:

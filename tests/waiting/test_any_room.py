@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -29,12 +30,14 @@ class Script:
     hangs_up_s: float | None = None
     keys: tuple[tuple[float, str], ...] = ()
     join_s: float = 0.0
+    verb_s: float = 0.0
 
 
 def play(callers: list[Script], agents: dict[str, list[Manner]], seed: int = 0) -> World:
     """Run them all and look at what is left."""
     serve = {name: (("sales",), ("vip",), ("sales", "vip"))[i % 3] for i, name in enumerate(agents)}
     dice = random.Random(seed)
+    hangup_s = dice.choice([0.0, 0.2])
 
     async def scenario() -> World:
         told = Announcements(every_s=10.0, welcome="welcome", periodic=("thanks",))
@@ -44,6 +47,7 @@ def play(callers: list[Script], agents: dict[str, list[Manner]], seed: int = 0) 
                   retry_delay_s=dice.choice([0.5, 5.0])),
             agents=agents,
             serve=serve,
+            hangup_s=hangup_s,
         )  # fmt: skip
         for number, one in enumerate(callers):
             world.call(
@@ -55,6 +59,7 @@ def play(callers: list[Script], agents: dict[str, list[Manner]], seed: int = 0) 
                 hangs_up_s=one.hangs_up_s,
                 keys=one.keys,
                 join_s=one.join_s,
+                verb_s=one.verb_s,
             )
         await world.over()
         return world
@@ -105,7 +110,7 @@ def check(world: World) -> None:
             (leg.rang_s, leg.over_s) for leg in world.phones.legs
             if leg.agent == name and leg.rang_s is not None and leg.over_s is not None
         )  # fmt: skip
-        for (_, over_s), (rang_s, _) in zip(times, times[1:], strict=False):
+        for (_, over_s), (rang_s, _) in pairwise(times):
             assert over_s <= rang_s
 
 
@@ -123,7 +128,7 @@ def some_manners(dice: random.Random) -> list[Manner]:
     return [one() for _ in range(dice.randint(0, 12))] + [Manner(talks_s=20.0)]
 
 
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.parametrize("seed", range(120))
 def test_a_random_day(seed: int) -> None:
     dice = random.Random(seed)
     callers = []
@@ -139,6 +144,7 @@ def test_a_random_day(seed: int) -> None:
                 hangs_up_s=at_s + dice.choice([dice.uniform(0, 30), dice.uniform(0, 2000)]),
                 keys=tuple(keys) if dice.random() < 0.4 else (),
                 join_s=dice.choice([0.0, 0.0, 0.3]),
+                verb_s=dice.choice([0.0, 0.05, 1.0]),
             )
         )
     agents = {f"agent{number}": some_manners(dice) for number in range(dice.randint(1, 6))}
@@ -148,7 +154,7 @@ def test_a_random_day(seed: int) -> None:
 GRID_S = st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0])  # so that much falls together
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(
         st.builds(
