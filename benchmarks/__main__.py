@@ -1,8 +1,9 @@
 """`make bench`: CPU per call beside peers that do the same on the same Asterisk, as tables.
 
-Menu call: our service beside a bare aiohttp client with the same ARI operations. Queued and answered
-call: our service (Asterisk and Python together) beside app_queue (Asterisk alone). Subjects take
-turns, so that a noisy machine is noisy for all; the figure is the median of the rounds.
+Menu call: our service beside a bare aiohttp client with the same ARI operations. Queued and
+answered call: our service (Asterisk and Python together) beside app_queue (Asterisk alone).
+Subjects take turns, so that a noisy machine is noisy for all; the figure is the median of the
+rounds.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ async def run() -> None:
     """Bring everything up, take turns, print the tables, write bench.json."""
     with tempfile.TemporaryDirectory(prefix="ivr-bench-") as name:
         folder = Path(name)
-        machine = await local.up(folder, lambda line: out.print(line), flows=FLOWS, fast=True)
+        machine = await local.up(folder, out.print, flows=FLOWS, fast=True)
         try:
             await _run(machine, folder)
         finally:
@@ -112,7 +113,7 @@ async def _run(machine: local.Local, folder: Path) -> None:
             ("queue: ivr-server", "300", ours, TALK_MS),
             ("queue: ivr-server, recording", "301", ours, TALK_MS),
         ]
-        for subject, number, python, talk in turns:  # warm caches, first connections
+        for subject, number, _, talk in turns:  # warm caches, first connections
             out.print(f"warming up  {subject}")
             await sipp.calls(number, 5, PER_S, talk_ms=talk)
         for round_number in range(1, ROUNDS + 1):

@@ -326,7 +326,7 @@ class Service:
                 found.agent_leg,
                 _still_recording(opened, found.agent_leg.leg_id),
             )
-            if found.visit is not None and found.agent_leg.agent in self.plans.site.agents:
+            if self.room.knows(found.agent_leg.agent or ""):
                 self.room.talking(found.agent_leg.agent or "")
         story.talked = agent_leg is not None or found.talk_over
         self._file_recordings(opened, except_legs=kept)

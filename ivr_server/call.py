@@ -167,13 +167,13 @@ async def run(
         end = await engine.run(flows, flow, caller, story, variables=variables, start=start)
         if end is engine.FlowEnd.RUNAWAY:
             reason, error = facts.CallEnd.FAILED, "the flow ran in circles without waiting"
-            await caller.fallback()
+            await _hand_back(caller)
         else:
             if story.talked:
                 reason = facts.CallEnd.COMPLETED_BY_AGENT
             await caller.hangup()
     except CallerGone:
-        reason = story.hung_up() if reason is not facts.CallEnd.FAILED else reason
+        reason = story.hung_up()
     except Exception as failure:
         # The boundary of a call: a defect in one must never touch another, nor leave a caller in
         # silence. It is logged whole and stands in the call's row.
@@ -200,4 +200,9 @@ async def _hand_back(caller: FallbackCaller) -> None:
             log.exception("fallback_failed")
         else:
             return
-    await caller.hangup()
+    try:
+        await caller.hangup()
+    except CallerGone:
+        pass
+    except Exception:  # the row must be closed whatever happens
+        log.exception("hangup_failed")

@@ -1,4 +1,5 @@
-"""The command line: `ivr-server COMMAND`. Tables for people, JSON for programs, exit codes for scripts.
+"""The command line: `ivr-server COMMAND`. Tables for people, JSON for programs, exit codes for
+scripts.
 
 Each command is a few lines that call the module which does the work. Errors end in one sentence on
 standard error and exit code 1; mistakes in YAML are printed as file:line:column.
@@ -160,7 +161,8 @@ def check(
     flows: Annotated[Path, typer.Option(help="Folder with site.yaml and the flows.")] = FLOWS,
     prompts: Annotated[Path, typer.Option(help="Folder with the prompts.")] = PROMPTS,
 ) -> None:
-    """Validate site, flows and prompts; every mistake with its place; exit code 1 if there is one."""
+    """Validate site, flows and prompts; every mistake with its place; exit code 1 if there is
+    one."""
     if not paths:
         plans = load_plans(flows, prompts)
         out.print(
@@ -371,7 +373,9 @@ def db_shell(
     url = urlsplit(_database(folder))
     place = url._replace(netloc=url.netloc.replace(f":{url.password}@", "@")).geturl()
     # Not as an argument: those can be read by everybody on the machine.
-    os.execve(psql, [str(psql), place], {**os.environ, "PGPASSWORD": unquote(url.password or "")})
+    os.execve(  # noqa: S606
+        psql, [str(psql), place], {**os.environ, "PGPASSWORD": unquote(url.password or "")}
+    )
 
 
 def _database(folder: Path) -> str:

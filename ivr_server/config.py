@@ -61,7 +61,7 @@ class QueueSection(Section):
     handling: Timeout = Field(
         180.0, description="Mean talk plus wrap-up assumed until enough was measured."
     )
-    announce: AnnouncementSection = Field(default_factory=lambda: AnnouncementSection())
+    announce: AnnouncementSection = Field(default_factory=AnnouncementSection)
 
 
 class AgentSection(Section):
@@ -176,10 +176,11 @@ def _references(read: document.Document, site: Site) -> list[Problem]:
                         ("agents", name, "queues", index), f"unknown queue '{queue_name}'; {hint}"
                     )
                 )
-    for name in site.phones:
-        if name in site.agents:
-            found.append(read.at(("phones", name), f"'{name}' is an agent already", key=True))
-    return found
+    return found + [
+        read.at(("phones", name), f"'{name}' is an agent already", key=True)
+        for name in site.phones
+        if name in site.agents
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
 """`make demo`: real SIP calls against a real Asterisk, read back from SQL, and checked.
 
 Four calls: self-service by keys, a talk with an agent, a caller who gives up waiting, and an agent
-who does not answer so that the next one does. Every caller and agent sends a tone of its own, so who
-heard whom, and what each file holds, is proven by frequency. Exit code 0 only if nothing is missing.
+who does not answer so that the next one does. Every caller and agent sends a tone of its own, so
+who heard whom, and what each file holds, is proven by frequency. Exit code 0 only if nothing is
+missing.
 """
 
 from __future__ import annotations

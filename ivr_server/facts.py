@@ -65,6 +65,7 @@ class OfferEnd(StrEnum):
     """How one ringing of one agent ended."""
 
     ANSWERED = "answered"
+    NOT_CONNECTED = "not_connected"  # answered, but one of the two was gone before the bridge stood
     NO_ANSWER = "no_answer"
     BUSY = "busy"
     REJECTED = "rejected"

@@ -55,7 +55,8 @@ def examine_files(
 ) -> tuple[FlowSet, list[Problem]]:
     """The flows of these files and all that is wrong with them.
 
-    Without a site or a catalogue (because those have mistakes themselves) each file is checked alone.
+    Without a site or a catalogue (because those have mistakes themselves) each file is checked
+    alone.
     """
     problems: list[Problem] = []
     read: list[Flow] = []

@@ -2,14 +2,14 @@
 
 Several instances run side by side: each has its own folder with everything that is written, and a
 block of ports. Secrets are made here once and stay in the folder (mode 0600). Composition for
-development, demo and tests; in production systemd owns Asterisk and Postgres, and settings come from
-the environment.
+development, demo and tests; in production systemd owns Asterisk and Postgres, and settings come
+from the environment.
 """
 
 from __future__ import annotations
 
-import json
 import hashlib
+import json
 import os
 import secrets as token
 import shutil
@@ -56,7 +56,7 @@ class Secrets:
     sip: str = field(default_factory=lambda: token.token_urlsafe(24))  # seed of account secrets
 
     def account(self, name: str) -> str:
-        """The SIP secret of one account: derived, so that it stays the same when the site changes."""
+        """The SIP secret of one account; derived, so that it outlives changes of the site."""
         return hashlib.sha256(f"{self.sip}:{name}".encode()).hexdigest()[:20]
 
 
@@ -87,8 +87,8 @@ class Instance:
         self.ports = ports.take(cache() / "ports", preferred, in_use=self.asterisk.running())
         if preferred is not None and self.ports.base != preferred and self.asterisk.running():
             raise SetupError(
-                f"Ports {preferred}.. of {self.folder} are held by another process while its Asterisk "
-                f"(pid {self.asterisk.pid}) runs: is this instance already being served?"
+                f"Ports {preferred}.. of {self.folder} are held by another process while its "
+                f"Asterisk (pid {self.asterisk.pid}) runs: is this instance already being served?"
             )
         remembered.write_text(json.dumps({"base": self.ports.base}))
 
@@ -158,7 +158,7 @@ class Instance:
         )
 
     def _run_folder(self) -> Path:
-        """Control sockets have short paths (108 bytes), so they live in the system's temp folder."""
+        """Control sockets need short paths (108 bytes): they live in the temp folder."""
         name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         run = Path(tempfile.gettempdir()) / f"ivr-{os.getuid()}-{name}"
         run.mkdir(mode=0o700, exist_ok=True)

@@ -1,8 +1,9 @@
-"""Everything a service needs on one machine, brought up from nothing: for `make run`, demo and tests.
+"""Everything a service needs on one machine, brought up from nothing: for `make run`, demo and
+tests.
 
-Postgres (IVR_DATABASE_URL, or the embedded one), schema, speech, Asterisk's configuration, Asterisk.
-What was started here is stopped here; what was found running is left running. The same settings are
-handed to a service in this process or, as IVR_* variables, to one in another.
+Postgres (IVR_DATABASE_URL, or the embedded one), schema, speech, Asterisk's configuration,
+Asterisk. What was started here is stopped here; what was found running is left running. The same
+settings are handed to a service in this process or, as IVR_* variables, to one in another.
 """
 
 from __future__ import annotations

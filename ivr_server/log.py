@@ -23,7 +23,8 @@ class _Lines:
 
 
 def configure() -> None:
-    """IVR_LOG: debug, info (default), warning or error; JSON unless standard error is a terminal."""
+    """IVR_LOG: debug, info (default), warning or error; JSON unless standard error is a
+    terminal."""
     level = logging.getLevelNamesMapping().get(
         os.environ.get("IVR_LOG", "info").upper(), logging.INFO
     )

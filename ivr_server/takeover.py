@@ -1,8 +1,8 @@
 """After a restart: the journal's open calls joined with what Asterisk still holds.
 
 A caller who talks goes on talking and is only listened to; one who waits keeps place and elapsed
-wait; one in a menu hears the current node again. What is gone from Asterisk is closed in the record.
-Channels of ours that no story knows are not left behind.
+wait; one in a menu hears the current node again. What is gone from Asterisk is closed in the
+record. Channels of ours that no story knows are not left behind.
 
 Decides (`plan`, a function of journal and Asterisk's lists) apart from doing; `app` does it.
 """
@@ -50,14 +50,18 @@ def plan(
     ours: set[str],
     now: datetime,
 ) -> Plan:
-    """`channels` and `bridges` are all that Asterisk has, `ours` the channels in our application."""
+    """`channels` and `bridges` are all that Asterisk has, `ours` the channels in our
+    application."""
     made = Plan()
     wanted: set[str] = set()
     wanted_bridges: set[str] = set()
     for call in calls.values():
         position = call.position
         channel = channels.get(position.channel_id) if position is not None else None
-        if position is None or channel is None or channel.id not in ours or call.call.ended_at:
+        here = channel is not None and channel.id in ours
+        # A caller whose leg was not written yet has heard nothing and arrives anew: `unknown`.
+        begun = channel is not None and channel.id in call.legs
+        if position is None or channel is None or not here or not begun or call.call.ended_at:
             _close(made, call, now, keep=set())
             made.over.append(call)
             continue
@@ -137,6 +141,10 @@ def _close(
             taken = offer.leg_id in keep
             end = facts.OfferEnd.ANSWERED if taken else facts.OfferEnd.CANCELLED
             made.closed.append(replace(offer, ended_at=now, end_reason=end))
+        elif offer.end_reason is facts.OfferEnd.ANSWERED and offer.leg_id not in keep:
+            visit = call.visits.get(offer.visit_id)
+            if visit is not None and visit.answered_at is None:
+                made.closed.append(replace(offer, end_reason=facts.OfferEnd.NOT_CONNECTED))
     for leg in call.legs.values():
         if leg.ended_at is None and leg.leg_id not in keep:
             made.closed.append(replace(leg, ended_at=now, end_reason=facts.LegEnd.LOST))

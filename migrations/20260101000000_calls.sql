@@ -77,7 +77,8 @@ CREATE TABLE offers (
     offered_at timestamptz NOT NULL,
     ended_at timestamptz,
     end_reason text CHECK (end_reason IN (
-        'answered', 'no_answer', 'busy', 'rejected', 'unreachable', 'caller_gone', 'cancelled'
+        'answered', 'not_connected', 'no_answer', 'busy', 'rejected', 'unreachable', 'caller_gone',
+        'cancelled'
     ))
 );
 CREATE INDEX offers_visit_id ON offers (visit_id);
@@ -184,7 +185,7 @@ COMMENT ON COLUMN offers.agent IS 'The agent whose phone rang.';
 COMMENT ON COLUMN offers.leg_id IS 'The leg that rang.';
 COMMENT ON COLUMN offers.offered_at IS 'When it began to ring.';
 COMMENT ON COLUMN offers.ended_at IS 'When it stopped ringing. Empty: it rings.';
-COMMENT ON COLUMN offers.end_reason IS 'How it ended: answered, no_answer, busy, rejected, unreachable, caller_gone (the caller left first), cancelled (the service restarted or stopped).';
+COMMENT ON COLUMN offers.end_reason IS 'How it ended: answered, not_connected (answered, but one of the two was gone before they were connected), no_answer, busy, rejected, unreachable, caller_gone (the caller left first), cancelled (the service restarted or stopped).';
 
 COMMENT ON TABLE promises IS 'One row per place or wait we told a caller; compare with the view promise_outcomes.';
 COMMENT ON COLUMN promises.promise_id IS 'Our name for the promise.';

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ivr_server import facts
 from ivr_server.asterisk.events import BridgeInfo, ChannelInfo
-from ivr_server.facts import CallEnd, LegEnd, LegKind, OfferEnd, VisitEnd
+from ivr_server.facts import CallEnd, LegKind, OfferEnd, VisitEnd
 from ivr_server.storage.opencalls import OpenCalls
 from ivr_server.takeover import Plan, plan
 
@@ -120,11 +120,11 @@ CASES = {
     ),
     "picked up, but not bridged yet: the caller keeps waiting": Case(
         written=(*WAITING, PICKED_UP, TAKEN), held="caller agent", goes_on="waits",
-        closed={"agent lost"}, hang_up="agent",
+        closed={"agent lost", "offer not_connected"}, hang_up="agent",
     ),
     "a bridge made, and only the caller in it": Case(
         written=ANSWERED, held="caller agent", bridges={"bridge": "caller"}, goes_on="waits",
-        closed={"agent lost"}, hang_up="agent",
+        closed={"agent lost", "offer not_connected"}, hang_up="agent",
     ),
     "talking": Case(
         written=TALKING, held="caller agent", bridges={"bridge": "caller agent"}, goes_on="talks"
@@ -311,4 +311,7 @@ def test_whatever_was_written_and_held_every_channel_has_one_fate_and_no_row_sta
         assert all(one.ended_at is not None for one in call.offers.values())
         waits = found is not None and found.visit is not None and found.agent_leg is None
         assert waits or all(one.ended_at is not None for one in call.visits.values())
+        for offer in call.offers.values():
+            if offer.end_reason is OfferEnd.ANSWERED and offer.visit_id in call.visits:
+                assert call.visits[offer.visit_id].answered_at is not None
         assert found is not None or call.call.ended_at is not None

@@ -1,8 +1,9 @@
 """The states of an agent and the only ways between them.
 
-A logged-out agent gets no calls. A ready one may be offered a caller; while the phone rings the agent
-is `ringing`, then `talking`, then in `wrap_up`, then ready again. Missing a call returns the agent to
-ready with a rest (`not_before`). A pause asked for during a call begins when the call is over.
+A logged-out agent gets no calls. A ready one may be offered a caller; while the phone rings the
+agent is `ringing`, then `talking`, then in `wrap_up`, then ready again. Missing a call returns the
+agent to ready with a rest (`not_before`). A pause asked for during a call begins when the call is
+over.
 
 The table below is the whole rule; the picture in docs/ is drawn from it. No clock: `now` is given.
 """

@@ -17,6 +17,7 @@ from typing import Protocol
 import structlog
 
 from ivr_server import facts
+from ivr_server.acd.agents import AgentEvent
 from ivr_server.asterisk.ami import Ami
 from ivr_server.asterisk.channel import LONGEST_PROMPT_S, Channel, ChannelGone, Playback
 from ivr_server.asterisk.legs import Leg, Records
@@ -196,17 +197,33 @@ class LiveCaller:
         if resumption is not None and resumption.talk_over:
             self._story.alone()
             return DialOutcome.ANSWERED
+        room, name = self._exchange.room, request.destination
         if resumption is not None and resumption.agent_leg is not None:
             self._bridge = resumption.bridge_id
-            await self._until_dialled_is_over(resumption.agent_leg)
+            try:
+                await self._until_dialled_is_over(resumption.agent_leg)
+            finally:
+                if room.knows(name):
+                    room.give_back(name)
             return DialOutcome.ANSWERED
+        if not room.knows(name):
+            return await self._dial(request, agent=None)
+        if not room.borrow(name):
+            return DialOutcome.BUSY
+        try:
+            return await self._dial(request, agent=name)
+        finally:
+            room.give_back(name)
+
+    async def _dial(self, request: DialRequest, agent: str | None) -> DialOutcome:
         exchange = self._exchange
         leg = OutgoingLeg.new(
             exchange.link,
             exchange.ami,
             exchange.records,
             call_id=self.call_id,
-            kind=facts.LegKind.OUTSIDE,
+            kind=facts.LegKind.AGENT if agent else facts.LegKind.OUTSIDE,
+            agent=agent,
             endpoint=exchange.destinations[request.destination],
             shown=Shown(number=self.number),
             record=self.recorded,
@@ -228,6 +245,8 @@ class LiveCaller:
             await leg.hangup()
             self._story.alone()
             return _DIALLED.get(end, DialOutcome.UNREACHABLE)
+        if agent is not None:
+            exchange.room.agent_event(agent, AgentEvent.ANSWER)
         await self._until_dialled_is_over(leg)
         return DialOutcome.ANSWERED
 
@@ -325,8 +344,8 @@ class LiveCaller:
             return
         link = self._exchange.link
         await link.surely(lambda: link.operations.bridges.destroy(bridgeId=bridge))
-        # Measured: a prompt asked for before the channel has left the bridge is lost, and its end is
-        # never reported.
+        # Measured: a prompt asked for before the channel has left the bridge is lost, and its end
+        # is never reported.
         async with _caller():
             if not await self._channel.until(lambda: not self._channel.bridge, PARTED_WITHIN_S):
                 log.warning("still_bridged", call_id=self.call_id, bridge=bridge)

@@ -1,8 +1,8 @@
 """One Asterisk process: found, started, adopted if it runs already, stopped by its id.
 
 Runs the host's own Asterisk, or the private copy that deploy/asterisk/install.sh extracts: the
-latter through its own dynamic linker, so that no chroot, no root and no change of the host is needed.
-Knows processes and folders, not ARI.
+latter through its own dynamic linker, so that no chroot, no root and no change of the host is
+needed. Knows processes and folders, not ARI.
 """
 
 from __future__ import annotations

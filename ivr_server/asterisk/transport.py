@@ -1,8 +1,9 @@
 """How requests reach Asterisk: over the event WebSocket, or over a pool of HTTP connections.
 
-The WebSocket lane keeps requests in order of rank (hang-ups first) and only a few of them in flight,
-because Asterisk serves one socket strictly in turn. While the socket is away requests wait for it
-until their deadline. Knows the wire format of REST over WebSocket (Asterisk 22.3), not the meaning.
+The WebSocket lane keeps requests in order of rank (hang-ups first) and only a few of them in
+flight, because Asterisk serves one socket strictly in turn. While the socket is away requests wait
+for it until their deadline. Knows the wire format of REST over WebSocket (Asterisk 22.3), not the
+meaning.
 """
 
 from __future__ import annotations

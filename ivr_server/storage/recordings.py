@@ -69,7 +69,8 @@ async def settle(
     """The recording as it turned out, its file in its place. Never fails for what a file holds.
 
     `raw` is where Asterisk wrote it, `lasted_s` how long the leg was recorded (None: not known,
-    as after a restart), `folder` the folder of recordings, `finish_s` how long to wait for Asterisk. May be called again after a crash.
+    as after a restart), `folder` the folder of recordings, `finish_s` how long to wait for
+    Asterisk. May be called again after a crash.
     """
     target = folder / place(recording, f"{recording.leg_id or recording.recording_id}.wav")
     source = await asyncio.to_thread(lambda: raw if raw.exists() or not target.exists() else target)

@@ -1,8 +1,9 @@
-"""Real SIP phones for tests and the demo: they register, call, answer, press keys, play tones, listen.
+"""Real SIP phones for tests and the demo: they register, call, answer, press keys, play tones,
+listen.
 
-One `PhoneBox` per process runs baresip's stack; every `Phone` is an account on it. A phone in a call
-sends a pure tone of its own (or silence) and keeps everything it hears with the time it heard it, so
-that who heard whom can be proven by frequency. Everything stays on loopback.
+One `PhoneBox` per process runs baresip's stack; every `Phone` is an account on it. A phone in a
+call sends a pure tone of its own (or silence) and keeps everything it hears with the time it heard
+it, so that who heard whom can be proven by frequency. Everything stays on loopback.
 """
 
 from __future__ import annotations

@@ -222,12 +222,26 @@ class WaitingRoom:
             self.experience[queue.name].handled_call(talked_s + queue.wrap_up_s)
         if agent not in self._agents:
             return  # taken out of the site while the talk outlived a restart
-        self.agent_event(agent, AgentEvent.RELEASE)
-        earlier = self._timers.pop(agent, None)
-        if earlier is not None:
-            earlier.cancel()  # of a wrap-up that a pause or log-out cut short
-        loop = asyncio.get_running_loop()
-        self._timers[agent] = loop.call_later(queue.wrap_up_s, self._wrapped, agent)
+        self._wrap_up(agent, queue)
+
+    def knows(self, agent: str) -> bool:
+        """Whether this is an agent of the site."""
+        return agent in self._agents
+
+    def borrow(self, agent: str) -> bool:
+        """A flow dials this agent directly. False if the agent has no time for it now."""
+        now = asyncio.get_running_loop().time()
+        if not self._agents[agent].available(now):
+            return False
+        self.agent_event(agent, AgentEvent.OFFER)
+        return True
+
+    def give_back(self, agent: str) -> None:
+        """The direct call of a borrowed agent is over, or was never answered."""
+        if self._agents[agent].state is AgentState.TALKING:
+            self._wrap_up(agent, self.queues[self._agents[agent].settings.queues[0]])
+        else:
+            self.agent_event(agent, AgentEvent.WITHDRAW)
 
     def talking(self, agent: str) -> None:
         """After a restart: this agent is found in a talk that went on without us."""
@@ -294,10 +308,11 @@ class WaitingRoom:
         reason = _OFFER_END[end]
         if not still_waits:
             reason = facts.OfferEnd.CALLER_GONE
-        self.journal.append(replace(offer, ended_at=self.utc(), end_reason=reason))
+        offer = replace(offer, ended_at=self.utc(), end_reason=reason)
+        self.journal.append(offer)
         if taken:
             self.agent_event(agent.name, AgentEvent.ANSWER)
-            visit.connect(leg, agent.name)
+            visit.connect(leg, agent.name, offer)
             return
         visit.entry = replace(visit.entry, ringing=False)
         if end is RingEnd.ANSWERED:
@@ -308,6 +323,14 @@ class WaitingRoom:
             )
         else:
             self.agent_event(agent.name, AgentEvent.WITHDRAW)
+
+    def _wrap_up(self, agent: str, queue: QueueSettings) -> None:
+        self.agent_event(agent, AgentEvent.RELEASE)
+        earlier = self._timers.pop(agent, None)
+        if earlier is not None:
+            earlier.cancel()  # of a wrap-up that a pause or log-out cut short
+        loop = asyncio.get_running_loop()
+        self._timers[agent] = loop.call_later(queue.wrap_up_s, self._wrapped, agent)
 
     def _wrapped(self, agent: str) -> None:
         self._timers.pop(agent, None)

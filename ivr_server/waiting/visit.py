@@ -45,6 +45,7 @@ class Visit:
         self.entry = entry
         self.leg: AgentLeg | None = None  # set once an agent has answered
         self._agent = ""
+        self._offer: facts.Offer | None = None  # the one that was answered
         self._fact = resumed
         self._wake = asyncio.Event()
         self._settings = room.queues[entry.queue]
@@ -62,9 +63,9 @@ class Visit:
         self._fact = fact
         self.room.journal.append(fact)
 
-    def connect(self, leg: AgentLeg, agent: str) -> None:
+    def connect(self, leg: AgentLeg, agent: str, offer: facts.Offer) -> None:
         """An agent has answered; the caller's coroutine takes it from here."""
-        self.leg, self._agent = leg, agent
+        self.leg, self._agent, self._offer = leg, agent, offer
         self._wake.set()
 
     async def run(self, request: QueueRequest) -> Queued:
@@ -110,6 +111,9 @@ class Visit:
         """Hang up the agent's leg and only then free the agent: no phone rings while it talks."""
         assert self.leg is not None
         leg, self.leg = self.leg, None
+        if talked_s is None and self._offer is not None:
+            never = facts.OfferEnd.NOT_CONNECTED
+            self.room.journal.append(replace(self._offer, end_reason=never))
         try:
             await leg.hangup()
         finally:

@@ -92,3 +92,30 @@ async def test_a_caller_who_goes_while_it_rings(serving: Serving, phones: dict[s
     await call.hangup()
     (row,) = await serving.settled()
     assert row.end_reason == CallEnd.CALLER_HUNG_UP
+
+
+async def test_an_agent_who_is_dialled_is_not_offered_callers_meanwhile(
+    serving: Serving, phones: dict[str, Phone]
+) -> None:
+    phones["dmitri"].answer_after_s = 0.1
+    direct = await phones["caller1"].dial("101")
+    await direct.hears(5)
+    await direct.press("5")
+    assert await direct.hears(5, hz=AGENT_HZ["dmitri"])
+    second = await phones["caller2"].dial("101")
+    await second.hears(5)
+    await second.press("5")
+    assert await second.ended(10), "busy: the agent is in a talk"
+    queued = await phones["caller3"].dial("101")
+    await queued.hears(5)
+    await queued.press("1")
+    heard = queued.heard.seconds()
+    await queued.until(lambda c: c.heard.seconds() > heard + 1.5, 5)
+    assert phones["dmitri"].rings == 1
+    await direct.hangup()
+    assert await queued.hears(5, hz=AGENT_HZ["dmitri"]), "free again, served at once"
+    await queued.hangup()
+    first, busy, third = await serving.settled()
+    assert first.path == "main(5) > colleague"
+    assert busy.path == "main(5) > colleague(busy) > loud > bye"
+    assert third.agent == "dmitri"

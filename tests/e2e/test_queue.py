@@ -40,9 +40,7 @@ async def test_ten_callers_for_three_agents(serving: Serving, phones: dict[str, 
     for name in SALES:
         phones[name].answer_after_s = 0.2
     taking = [asyncio.create_task(talk_then_hang_up(phones[name], 10)) for name in SALES]
-    calls: list[Conversation] = []
-    for number in range(1, 11):
-        calls.append(await phones[f"caller{number}"].dial("100"))
+    calls = [await phones[f"caller{number}"].dial("100") for number in range(1, 11)]
     ended = await asyncio.gather(*(call.ended(40) for call in calls))
     assert all(ended)
     for task in taking:

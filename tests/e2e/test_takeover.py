@@ -1,7 +1,7 @@
 """kill -9 of the service at random instants: nobody on the phone may notice more than they must.
 
-A bridged pair talks on without a gap, two waiting callers keep music, order and elapsed wait and are
-served, a caller in a menu hears it again, every row is complete and nothing is left over.
+A bridged pair talks on without a gap, two waiting callers keep music, order and elapsed wait and
+are served, a caller in a menu hears it again, every row is complete and nothing is left over.
 """
 
 from __future__ import annotations

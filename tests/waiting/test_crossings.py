@@ -141,6 +141,8 @@ def test_an_agent_gone_before_the_bridge_stands_costs_no_place() -> None:
         assert (seconds(visit.enqueued_at), seconds(visit.answered_at)) == (0, 10)
         assert world.room.experience["sales"].waited_total_s == 10 + seconds_waited(world, "second")
         assert world.ends == {"first": ANSWERED, "second": ANSWERED}
+        never = (OfferEnd.NOT_CONNECTED, OfferEnd.ANSWERED, OfferEnd.ANSWERED)
+        assert world.offer_ends() == [("anna", end) for end in never]
         assert first.parted[0] == 2.5, "the bridge that never stood was left"
         assert first.visits == [visit.visit_id] * 2, "the position still says that they talk"
 
@@ -166,6 +168,7 @@ def test_a_caller_who_goes_while_the_bridge_is_made_has_abandoned() -> None:
         await world.over()
         assert world.visit().end_reason is VisitEnd.ABANDONED
         assert (world.leg("anna").over_s, world.leg("anna").hung_up_by_us) == (3, True)
+        assert world.offer_ends() == [("anna", OfferEnd.NOT_CONNECTED)]
         assert world.room.agent("anna").since == 8  # wrap-up after having said hello to nobody
 
     clock.run(scenario())
