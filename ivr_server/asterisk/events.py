@@ -135,5 +135,5 @@ def decode(message: str | bytes) -> KnownEvent | None:
     """The event, or None for one that is unknown or malformed."""
     try:
         return _decoder.decode(message)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None  # no JSON, no event of ours, half a character, or nested without end
