@@ -139,14 +139,14 @@ async def run(folder: Path, out: Console) -> int:
         if serving.done():
             await serving  # it raises what went wrong
         began = datetime.now(UTC)
-        async with PhoneBox(machine.instance.ports.sip) as box:
-            secret = machine.instance.secrets.account
+        async with PhoneBox() as box:
+            secret, sip = machine.instance.secrets.account, machine.instance.ports.sip
             callers = [
-                await box.phone(name, secret(name), tone_hz=CALLER_HZ)
+                await box.phone(name, secret(name), sip, tone_hz=CALLER_HZ)
                 for name in list(machine.plans.site.phones)[:4]
             ]
             agents = {
-                name: await box.phone(name, secret(name), tone_hz=hz)
+                name: await box.phone(name, secret(name), sip, tone_hz=hz)
                 for name, hz in AGENT_HZ.items()
             }
             show = Demonstration(callers, agents, check)

@@ -24,12 +24,11 @@ FRAME = RATE // 50  # samples in 20 ms
 
 
 class PhoneBox:
-    """The SIP stack and its phones. Use as an async context manager."""
+    """The SIP stack and its phones, of one Asterisk or several. An async context manager."""
 
-    def __init__(self, sip_port: int) -> None:
-        self._domain = f"127.0.0.1:{sip_port}"
+    def __init__(self) -> None:
         self._runtime = baresip.Runtime()
-        self._agents: list[Any] = []
+        self._seen = Seen()
 
     async def __aenter__(self) -> Self:
         await self._runtime.start(
@@ -37,6 +36,7 @@ class PhoneBox:
                 net_interface="127.0.0.1", audio_driver="aumem", max_concurrent_calls=None
             )
         )
+        self._runtime.subscribe(self._seen.note)
         return self
 
     async def __aexit__(
@@ -48,17 +48,43 @@ class PhoneBox:
         await self._runtime.close()
 
     async def phone(
-        self, name: str, secret: str, *, tone_hz: float = 0.0, register: bool = True
+        self,
+        name: str,
+        secret: str,
+        sip_port: int,
+        *,
+        tone_hz: float = 0.0,
+        register: bool = True,
     ) -> Phone:
-        """A phone for this account; registered, unless it is to stay unreachable."""
-        account = baresip.Account(
-            user=name, domain=self._domain, password=secret, audio_codecs=("pcma",)
-        )
+        """A phone for this account of the Asterisk at `sip_port`.
+
+        It is registered, unless it is to stay unreachable.
+        """
+        domain = f"127.0.0.1:{sip_port}"
+        account = baresip.Account(user=name, domain=domain, password=secret, audio_codecs=("pcma",))
         agent = await baresip.UserAgent.create(self._runtime, account)
-        phone = Phone(name, agent, self._domain, tone_hz)
+        phone = Phone(name, agent, domain, tone_hz, self._seen)
         if register:
             await agent.register()
         return phone
+
+
+@dataclass
+class Seen:
+    """Which calls were answered and which are over, by handle, from the stack's first event on.
+
+    A call object learns of its state by events, but is made only when the loop comes to it: on a
+    busy machine Asterisk has answered by then, and the object would wait for ever.
+    """
+
+    established: set[int] = field(default_factory=set)
+    closed: set[int] = field(default_factory=set)
+
+    def note(self, event: Any) -> None:
+        if event.event is baresip.Event.CALL_ESTABLISHED:
+            self.established.add(event.call)
+        elif event.event is baresip.Event.CALL_CLOSED:
+            self.closed.add(event.call)
 
 
 @dataclass
@@ -80,8 +106,9 @@ class Heard:
 class Conversation:
     """One call of one phone, with audio running both ways."""
 
-    def __init__(self, call: Any, tone_hz: float) -> None:
+    def __init__(self, call: Any, tone_hz: float, seen: Seen) -> None:
         self.call = call
+        self._seen = seen
         self.heard = Heard()
         self.tone_hz = tone_hz
         self.tone_began = 0.0  # time.time() of the first sample of the tone that was sent
@@ -90,7 +117,7 @@ class Conversation:
 
     @property
     def over(self) -> bool:
-        return str(self.call.state).endswith("CLOSED")
+        return self.call.handle in self._seen.closed
 
     async def press(self, digits: str) -> None:
         """Send DTMF (RFC 4733)."""
@@ -163,7 +190,7 @@ class Conversation:
 class Phone:
     """One account. Agents `answer` or ignore what rings; callers `dial`."""
 
-    def __init__(self, name: str, agent: Any, domain: str, tone_hz: float) -> None:
+    def __init__(self, name: str, agent: Any, domain: str, tone_hz: float, seen: Seen) -> None:
         self.name = name
         self.tone_hz = tone_hz
         self.answer_after_s: float | None = None  # None: let it ring
@@ -172,6 +199,7 @@ class Phone:
         self.conversations: list[Conversation] = []
         self._agent = agent
         self._domain = domain
+        self._seen = seen
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         agent.on_incoming(self._incoming)
@@ -179,7 +207,7 @@ class Phone:
     async def dial(self, number: str, *, wait: bool = True) -> Conversation:
         """Call a number. With `wait` returns when it was answered."""
         call = await self._agent.dial(f"sip:{number}@{self._domain}")
-        if wait:
+        if wait and call.handle not in self._seen.established:
             await call.wait_established()
         return self._add(call)
 
@@ -219,13 +247,14 @@ class Phone:
                 return
             await asyncio.sleep(self.answer_after_s or 0.0)
             await call.answer()
-            await call.wait_established()
+            if call.handle not in self._seen.established:
+                await call.wait_established()
         except baresip.BaresipError:
             return  # the caller was gone before it was picked up
         self._add(call)
 
     def _add(self, call: Any) -> Conversation:
-        conversation = Conversation(call, self.tone_hz)
+        conversation = Conversation(call, self.tone_hz, self._seen)
         self.conversations.append(conversation)
         self._changed.set()
         return conversation

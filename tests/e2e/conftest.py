@@ -31,17 +31,23 @@ async def machine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Loc
 
 
 @pytest.fixture(scope="session")
-async def phone_box(machine: Local) -> AsyncIterator[PhoneBox]:
-    async with PhoneBox(machine.instance.ports.sip) as box:
+async def phone_box() -> AsyncIterator[PhoneBox]:
+    """One SIP stack for the whole run: baresip allows no second one in a process."""
+    async with PhoneBox() as box:
         yield box
 
 
 @pytest.fixture(scope="session")
 async def all_phones(machine: Local, phone_box: PhoneBox) -> dict[str, Phone]:
-    secret = machine.instance.secrets.account
-    names = {name: CALLER_HZ for name in machine.plans.site.phones} | AGENT_HZ
+    return await registered(phone_box, machine, list(machine.plans.site.phones))
+
+
+async def registered(box: PhoneBox, machine: Local, callers: list[str]) -> dict[str, Phone]:
+    """These callers' phones and every agent's, registered, each with a tone of its own."""
+    secret, sip = machine.instance.secrets.account, machine.instance.ports.sip
+    names = dict.fromkeys(callers, CALLER_HZ) | AGENT_HZ
     return {
-        name: await phone_box.phone(name, secret(name), tone_hz=hz) for name, hz in names.items()
+        name: await box.phone(name, secret(name), sip, tone_hz=hz) for name, hz in names.items()
     }
 
 

@@ -26,7 +26,7 @@ from ivr_server.local import Local
 from ivr_server.storage import reader
 from ivr_server.testing.phones import FRAME, RATE, Conversation, Phone, PhoneBox, loudness, share
 
-from .conftest import AGENT_HZ, CALLER_HZ, FLOWS, until
+from .conftest import AGENT_HZ, CALLER_HZ, FLOWS, registered, until
 
 ROUNDS = int(os.environ.get("TAKEOVER_ROUNDS", "20"))
 GAP_S = 0.1
@@ -84,11 +84,8 @@ async def service(stack: Local) -> AsyncIterator[ServiceProcess]:
 
 
 @pytest.fixture(scope="module")
-async def people(stack: Local) -> AsyncIterator[dict[str, Phone]]:
-    secret = stack.instance.secrets.account
-    names = {f"caller{number}": CALLER_HZ for number in range(1, 5)} | AGENT_HZ
-    async with PhoneBox(stack.instance.ports.sip) as box:
-        yield {name: await box.phone(name, secret(name), tone_hz=hz) for name, hz in names.items()}
+async def people(stack: Local, phone_box: PhoneBox) -> dict[str, Phone]:
+    return await registered(phone_box, stack, [f"caller{number}" for number in range(1, 5)])
 
 
 async def link_to(stack: Local) -> Link:
