@@ -136,10 +136,10 @@ class Service:
 
     async def _close(self) -> None:
         # Calls in progress are left as they are: the journal knows them, Asterisk holds them.
-        await self.room.close()
         ending = [*self.calls.values(), *self._loose]
         for task in ending:
             task.cancel()
+        await self.room.close()
         await asyncio.gather(*ending, return_exceptions=True)
         await self.link.close()
         await self.ami.close()
@@ -173,9 +173,6 @@ class Service:
         number = self.plans.site.numbers.get(dialled)
         flow = self.plans.flows.get(number.flow if number is not None else "")
         call_id = str(uuid4())
-        self._served[event.channel.id] = None
-        while len(self._served) > SERVED_KEPT:
-            self._served.popitem(last=False)
         channel = Channel(self.link, event.channel.id, event.channel.name)
         channel.post(event)
         caller_number = _clean(event.channel.caller.number, _NUMBER_LENGTH)
@@ -215,9 +212,11 @@ class Service:
             ),
             self.records,
         )
-        story.began()
-        if recorded == "1":
-            leg.recorded(_moment(started) or now)
+        recording = [leg.recorded(_moment(started) or now)] if recorded == "1" else []
+        story.began(leg.fact, *recording)
+        self._served[event.channel.id] = None
+        while len(self._served) > SERVED_KEPT:
+            self._served.popitem(last=False)
         caller = LiveCaller(self.exchange, leg, story)
         if flow is None:
             log.error("no_flow_for_number", dialled=dialled)
@@ -265,6 +264,10 @@ class Service:
         now = datetime.now(UTC)
         open_calls = self.journal.open_calls()
         plan = takeover.plan(open_calls, channels, bridges, ours, now)
+        await asyncio.to_thread(
+            self._sweep_spool,
+            {*channels, *(leg for one in open_calls.values() for leg in one.legs)},
+        )
         for fact in plan.closed:
             self.journal.append(fact)
         for found in plan.continued:
@@ -283,10 +286,6 @@ class Service:
             self._destroy(bridge_id)
         if plan.unknown:
             self._watch(self._serve_strays())
-        await asyncio.to_thread(
-            self._sweep_spool,
-            {*channels, *(leg for one in open_calls.values() for leg in one.legs)},
-        )
         if open_calls:
             log.info(
                 "took_over",
@@ -303,6 +302,7 @@ class Service:
         channel.up = found.channel.state == "Up"
         channel.in_stasis = channel.created = True
         channel.bridge = found.bridge_id
+        channel.taken_over(opened.call.takeovers + 1)
         known = opened.legs.get(channel.id) or facts.Leg(
             leg_id=channel.id,
             call_id=opened.call.call_id,
@@ -315,6 +315,8 @@ class Service:
         leg.recording = _still_recording(opened, channel.id)
         story = call.CallStory(self.journal, opened.call, position)
         story.taken_over(opened.steps)
+        if found.agent_leg is not None and not position.connected:
+            story.connected()  # it was not written yet
         kept = {channel.id}
         agent_leg: OutgoingLeg | None = None
         if found.agent_leg is not None:
@@ -328,7 +330,6 @@ class Service:
             )
             if self.room.knows(found.agent_leg.agent or ""):
                 self.room.talking(found.agent_leg.agent or "")
-        story.talked = agent_leg is not None or found.talk_over
         self._file_recordings(opened, except_legs=kept)
         caller = LiveCaller(
             self.exchange,
@@ -341,6 +342,11 @@ class Service:
                 talk_over=found.talk_over,
             ),
         )
+        if agent_leg is not None and (flow is None or position.node not in flow.nodes):
+            log.error("flow_is_gone", flow=position.flow, version=position.flow_version)
+            call_id = opened.call.call_id
+            self._serve((call_id, lambda: self._spawn(call.see_out(caller, story))))
+            return
         if flow is None:
             error = f"flow {position.flow} {position.flow_version} is gone"
             self._serve(
@@ -358,7 +364,8 @@ class Service:
                         self.plans.flows,
                         resumed,
                         start=position.node,
-                        variables=position.variables,
+                        after=found.outcome,
+                        variables=found.variables,
                     )
                 ),
             )
@@ -389,7 +396,13 @@ class Service:
         whose arrival is still on its way.
         """
         await asyncio.sleep(STRAY_AFTER_S)
-        ours, channels = await self.link.ours(), await self.link.channels()
+        try:
+            ours, channels = await self.link.ours(), await self.link.channels()
+        except LinkError as error:
+            log.warning("strays_not_looked_for", error=str(error))
+            await self.link.connected.wait()
+            self._watch(self._serve_strays())
+            return
         for channel_id in ours & set(channels):
             if not self.link.knows(channel_id) and channel_id not in self._served:
                 info = channels[channel_id]
@@ -402,7 +415,10 @@ class Service:
         They heard the apology and the fallback; no story has a row for these files.
         """
         for file in self.settings.spool.glob("*.wav"):
-            old = time.time() - file.stat().st_mtime > ORPHAN_AFTER_S
+            try:
+                old = time.time() - file.stat().st_mtime > ORPHAN_AFTER_S
+            except FileNotFoundError:
+                continue  # filed meanwhile
             if old and file.stem not in known:
                 log.warning("orphan_recording_removed", file=file.name)
                 file.unlink(missing_ok=True)

@@ -39,15 +39,18 @@ class CallStory:
     ) -> None:
         self.call = call
         self.position = position
-        self.talked = False
         self._journal = journal
         self._utc = utc
         self._step: facts.Step | None = None
 
-    def began(self) -> None:
-        """The first lines of the story."""
-        self._journal.append(self.call)
-        self._journal.append(self.position)
+    def began(self, *more: facts.Fact) -> None:
+        """The first lines of the story, written in one go: a kill leaves all of them or none."""
+        self._journal.append(self.call, self.position, *more)
+
+    @property
+    def talked(self) -> bool:
+        """Whether anybody has talked to the caller in this call."""
+        return self.position.talked
 
     def taken_over(self, step: facts.Step | None) -> None:
         """A restarted service goes on with this call; the step it was in is run again."""
@@ -72,6 +75,7 @@ class CallStory:
             node=node,
             step=self.position.step + 1,
             variables=dict(variables),
+            **_ALONE,
         )
         self._step = facts.Step(
             call_id=self.call.call_id,
@@ -94,16 +98,24 @@ class CallStory:
 
     def waiting(self, visit_id: str) -> None:
         """The caller waits in a queue."""
-        self._moved(visit_id=visit_id, agent_leg_id=None, bridge_id=None)
+        self._moved(**{**_ALONE, "visit_id": visit_id})
 
-    def talking(self, leg_id: str, bridge_id: str) -> None:
-        """The caller is bridged to this leg."""
-        self._moved(agent_leg_id=leg_id, bridge_id=bridge_id)
+    def joining(self, leg_id: str, bridge_id: str) -> None:
+        """The caller is about to be bridged to this leg: written before it is true."""
+        self._moved(agent_leg_id=leg_id, bridge_id=bridge_id, connected=False)
+
+    def connected(self) -> None:
+        """The caller and the leg are in the bridge."""
+        self._moved(connected=True, talked=True)
 
     def alone(self) -> None:
-        """The caller is with us again, in no queue and no talk."""
-        if self.position.visit_id or self.position.bridge_id:
-            self._moved(visit_id=None, agent_leg_id=None, bridge_id=None)
+        """The caller is with us again, in no queue and no talk.
+
+        Not needed behind a talk: the next node says so by itself, and until then a restarted
+        service must know that the talk was had.
+        """
+        if any(getattr(self.position, name) for name in _ALONE):
+            self._moved(**_ALONE)
 
     def spoke(self, language: str) -> None:
         """The caller's language from now on."""
@@ -131,7 +143,7 @@ class CallStory:
 
     def hung_up(self) -> facts.CallEnd:
         """What a hang-up by the caller at this point means."""
-        if self.position.bridge_id:
+        if self.position.connected:
             return facts.CallEnd.COMPLETED_BY_CALLER
         if self.position.visit_id:
             return facts.CallEnd.ABANDONED
@@ -142,11 +154,22 @@ class CallStory:
         self._journal.append(self.position)
 
 
+# What a position says of a caller who is with us, in no queue and no talk.
+_ALONE = {"visit_id": None, "agent_leg_id": None, "bridge_id": None, "connected": False}
+
+
 class FallbackCaller(Caller, Protocol):
     """A caller who can be handed back to the dialplan when all else fails."""
 
     async def fallback(self) -> None:
         """Leave the caller to the number's fallback: apology, other number, voicemail."""
+
+
+class TalkingCaller(FallbackCaller, Protocol):
+    """A caller who was found in a talk when the service came back."""
+
+    async def finish_talk(self) -> None:
+        """Wait for the end of that talk."""
 
 
 async def run(
@@ -156,15 +179,19 @@ async def run(
     flow: Flow,
     *,
     start: str | None = None,
+    after: str | None = None,
     variables: Mapping[str, Any] | None = None,
 ) -> None:
     """Serve one call until it is over. Raises nothing but cancellation.
 
-    `start` and `variables` are given when a restarted service goes on with a call.
+    `start`, `after` and `variables` are given when a restarted service goes on with a call; see
+    engine.run.
     """
     reason, error = facts.CallEnd.FLOW_ENDED, ""
     try:
-        end = await engine.run(flows, flow, caller, story, variables=variables, start=start)
+        end = await engine.run(
+            flows, flow, caller, story, variables=variables, start=start, after=after
+        )
         if end is engine.FlowEnd.RUNAWAY:
             reason, error = facts.CallEnd.FAILED, "the flow ran in circles without waiting"
             await _hand_back(caller)
@@ -181,6 +208,22 @@ async def run(
         reason, error = facts.CallEnd.FAILED, f"{type(failure).__name__}: {failure}"
         await _hand_back(caller)
     story.ended(reason, error)
+
+
+async def see_out(caller: TalkingCaller, story: CallStory) -> None:
+    """A talk that outlived the flow it came from: it is not cut, and ends the call."""
+    try:
+        await caller.finish_talk()
+        reason = facts.CallEnd.COMPLETED_BY_AGENT
+        await caller.hangup()
+    except CallerGone:
+        reason = story.hung_up()
+    except Exception as failure:
+        log.exception("call_failed", call_id=story.call.call_id)
+        await _hand_back(caller)
+        story.ended(facts.CallEnd.FAILED, f"{type(failure).__name__}: {failure}")
+        return
+    story.ended(reason)
 
 
 async def refuse(caller: FallbackCaller, story: CallStory, error: str) -> None:

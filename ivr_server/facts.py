@@ -25,7 +25,6 @@ class CallEnd(StrEnum):
     FLOW_ENDED = "flow_ended"  # a hangup node, or a node with nowhere to go
     FAILED = "failed"  # our error; the caller was handed to the number's fallback
     LOST = "lost"  # the channel was gone when the service came back
-    SHUTDOWN = "shutdown"  # the service was stopped and handed the caller to the fallback
 
 
 class LegKind(StrEnum):
@@ -262,6 +261,8 @@ class Position(Fact):
     visit_id: str | None = None
     agent_leg_id: str | None = None  # set while the caller talks to this leg
     bridge_id: str | None = None
+    connected: bool = False  # caller and leg were in that bridge together
+    talked: bool = False  # somebody talked to the caller in this call
 
 
 KINDS: dict[str, type[Fact]] = {

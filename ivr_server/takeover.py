@@ -12,10 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from ivr_server import facts
 from ivr_server.asterisk.events import BridgeInfo, ChannelInfo
+from ivr_server.call import TAKEN_OVER
 from ivr_server.storage.journal import OpenCall
+
+_NO_OUTCOMES = {TAKEN_OVER, "caller_gone", "failed"}  # ends of steps that lead nowhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,8 @@ class Continued:
     call: OpenCall
     position: facts.Position
     channel: ChannelInfo
+    variables: Mapping[str, Any]
+    outcome: str | None = None  # the node had ended so; the flow goes on behind it
     visit: facts.Visit | None = None  # set while waiting or talking
     agent_leg: facts.Leg | None = None  # set while talking: the leg in the caller's bridge
     talk_over: bool = False  # the talk ended while nobody listened
@@ -86,9 +92,11 @@ def plan(
                 agent=leg.agent,
             )
             made.closed.append(visit)
-        talked = leg is not None and leg.answered_at is not None
+        talked = position.connected
         if visit is not None:
             talked = visit.answered_at is not None
+        outcome, values = _left(call.steps, position)
+        talk_over = talked and not talking
         kept = leg if talking else None
         keep = {channel.id} | ({kept.leg_id} if kept is not None else set())
         wanted |= keep
@@ -100,9 +108,11 @@ def plan(
                 call=call,
                 position=position,
                 channel=channel,
+                variables={**position.variables, **values},
+                outcome=outcome,
                 visit=visit if talking or not talked else None,
                 agent_leg=kept,
-                talk_over=talked and not talking,
+                talk_over=talk_over and outcome is None,
                 bridge_id=next(
                     (one.id for one in bridges.values() if channel.id in one.channels), ""
                 ),
@@ -130,6 +140,13 @@ def plan(
         if one in bridges_known and one not in wanted_bridges and one not in inhabited
     ]
     return made
+
+
+def _left(step: facts.Step | None, position: facts.Position) -> tuple[str | None, dict[str, Any]]:
+    """The outcome of the node of the position and what it changed, if it had ended already."""
+    if step is None or step.number != position.step or step.outcome in (None, *_NO_OUTCOMES):
+        return None, {}
+    return step.outcome, step.detail.get("values", {})
 
 
 def _close(

@@ -12,7 +12,7 @@ CREATE TABLE calls (
     ended_at timestamptz,
     end_reason text CHECK (end_reason IN (
         'caller_hung_up', 'abandoned', 'completed_by_caller', 'completed_by_agent', 'flow_ended',
-        'failed', 'lost', 'shutdown'
+        'failed', 'lost'
     )),
     dialled text NOT NULL,
     caller_number text NOT NULL,
@@ -139,7 +139,7 @@ COMMENT ON COLUMN calls.call_id IS 'Our name for the call; also the name of its 
 COMMENT ON COLUMN calls.started_at IS 'When the call came in.';
 COMMENT ON COLUMN calls.answered_at IS 'When we answered; the caller pays from here. Empty: never answered.';
 COMMENT ON COLUMN calls.ended_at IS 'When the call was over. Empty: it is going on.';
-COMMENT ON COLUMN calls.end_reason IS 'Why it ended: caller_hung_up (in the menu), abandoned (in a queue), completed_by_caller and completed_by_agent (after talking), flow_ended, failed (our error), lost (gone while we were down), shutdown.';
+COMMENT ON COLUMN calls.end_reason IS 'Why it ended: caller_hung_up (in the menu), abandoned (in a queue), completed_by_caller and completed_by_agent (after talking), flow_ended, failed (our error), lost (gone while we were down).';
 COMMENT ON COLUMN calls.dialled IS 'The number the caller dialled.';
 COMMENT ON COLUMN calls.caller_number IS 'The number of the caller as the network gave it; not proven.';
 COMMENT ON COLUMN calls.caller_name IS 'The name the network gave with it; anybody can put anything here.';

@@ -95,15 +95,14 @@ class Caller(ScriptedCaller):
         self._check()
         self.story.waiting("visit")
         for _ in range(self._misses):
-            self.story.talking("leg", "bridge")  # written before the bridge stands; it never does
+            self.story.joining("leg", "bridge")  # written before the bridge stands; it never does
             self.story.waiting("visit")
         if self._leaves == "waiting":
             self._leave()
-        self.story.talking("leg", "bridge")
-        self.story.talked = True
+        self.story.joining("leg", "bridge")
+        self.story.connected()
         if self._leaves == "talking":
             self._leave()
-        self.story.alone()
         return Queued(QueueOutcome.ANSWERED)
 
     async def hangup(self) -> None:
@@ -298,11 +297,15 @@ def test_every_move_is_in_the_journal_before_the_next() -> None:
 
     story.waiting("visit")
     assert position() == ("visit", None, None)
-    story.talking("leg", "bridge")
+    story.joining("leg", "bridge")
     assert position() == ("visit", "leg", "bridge")
+    assert story.hung_up() is CallEnd.ABANDONED, "they have not talked"
     story.waiting("visit")  # the bridge never stood
     assert position() == ("visit", None, None)
-    story.talking("leg-2", "bridge-2")
+    story.joining("leg-2", "bridge-2")
+    story.connected()
+    assert position() == ("visit", "leg-2", "bridge-2")
+    assert story.hung_up() is CallEnd.COMPLETED_BY_CALLER
     story.alone()
     assert position() == (None, None, None)
     written = len(journal.facts)
@@ -311,6 +314,11 @@ def test_every_move_is_in_the_journal_before_the_next() -> None:
     story.spoke("uk")
     assert story.position.language == "uk"
     assert position() == (None, None, None)
+    story.joining("leg-3", "bridge-3")
+    story.connected()
+    story.entered(flow="demo", version="v", node="n", node_type="menu", variables={})
+    assert (story.position.bridge_id, story.position.connected) == (None, False)
+    assert story.talked, "it stays true of the call"
 
 
 def test_answered_is_written_once() -> None:
@@ -320,6 +328,70 @@ def test_answered_is_written_once() -> None:
     story.answered()
     assert story.call.answered_at == first is not None
     assert len(journal.all(facts.Call)) == 2
+
+
+def test_the_first_lines_are_written_together() -> None:
+    story, _ = begin(Caller(), DEMO)
+    written: list[tuple[facts.Fact, ...]] = []
+
+    class Batches:
+        def append(self, *facts: facts.Fact) -> None:
+            written.append(facts)
+
+    again = CallStory(Batches(), story.call, story.position)
+    leg = facts.Leg(
+        leg_id="c", call_id="call", kind=facts.LegKind.CALLER, endpoint="", started_at=START
+    )
+    again.began(leg)
+    assert written == [(story.call, story.position, leg)]
+
+
+class InATalk(Caller):
+    """Found talking when the service came back."""
+
+    def __init__(self, end: BaseException | None = None) -> None:
+        super().__init__()
+        self._end = end
+
+    async def finish_talk(self) -> None:
+        if self._end is not None:
+            raise self._end
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "fallbacks"),
+    [
+        (None, CallEnd.COMPLETED_BY_AGENT, 0),
+        (CallerGone(), CallEnd.COMPLETED_BY_CALLER, 0),
+        (ValueError("x"), CallEnd.FAILED, 1),
+    ],
+)
+def test_a_talk_that_outlived_its_flow_is_not_cut(
+    end: BaseException | None, reason: CallEnd, fallbacks: int
+) -> None:
+    caller = InATalk(end)
+    story, journal = begin(caller, DEMO)
+    story.joining("leg", "bridge")
+    story.connected()
+    with capture_logs():
+        at_once(call.see_out(caller, story))
+    (row,) = journal.rows(facts.Call)
+    assert (row.end_reason, caller.fallbacks) == (reason, fallbacks)
+
+
+def test_a_call_goes_on_behind_a_node_that_had_ended() -> None:
+    caller = Caller(["4711"])
+    story, journal = begin(caller, DEMO)
+    with capture_logs():
+        at_once(
+            call.run(
+                caller, story, FlowSet([DEMO]), DEMO, start="order_number", after="done",
+                variables={"order": "1234"},
+            )
+        )  # fmt: skip
+    steps = journal.rows(facts.Step)
+    assert [step.node for step in steps] == ["order_status", "farewell"]
+    assert caller.left_over, "the number is not asked for again"
 
 
 def test_variables_of_a_position_do_not_change_afterwards() -> None:

@@ -38,8 +38,10 @@ OFFER = facts.Offer(offer_id="offer", visit_id="visit", call_id="call", queue="s
 # The same rows a moment later.
 QUEUED = replace(MENU, node="sales", visit_id="visit")
 JOINED = replace(QUEUED, agent_leg_id="agent", bridge_id="bridge")
-DIALLED = replace(MENU, node="dial", agent_leg_id="outside", bridge_id="bridge")
+CONNECTED = replace(JOINED, connected=True, talked=True)
+DIALLED = replace(MENU, node="dial", agent_leg_id="outside", bridge_id="bridge", connected=True)
 PICKED_UP = replace(AGENT, answered_at=BEFORE)
+GONE = replace(PICKED_UP, ended_at=BEFORE, end_reason=facts.LegEnd.HUNG_UP)
 TAKEN = replace(OFFER, ended_at=BEFORE, end_reason=OfferEnd.ANSWERED)
 SERVED = replace(VISIT, answered_at=BEFORE, ended_at=BEFORE, end_reason=VisitEnd.ANSWERED,
                  agent="anna")  # fmt: skip
@@ -103,7 +105,7 @@ class Case:
 WAITING = (CALL, QUEUED, CALLER, VISIT)
 RINGING = (*WAITING, AGENT, OFFER)
 ANSWERED = (CALL, JOINED, CALLER, VISIT, PICKED_UP, TAKEN)
-TALKING = (CALL, JOINED, CALLER, SERVED, PICKED_UP, TAKEN)
+TALKING = (CALL, CONNECTED, CALLER, SERVED, PICKED_UP, TAKEN)
 DIALLING = (CALL, DIALLED, CALLER, OUTSIDE)
 
 CASES = {
@@ -160,6 +162,14 @@ CASES = {
     ),
     "the outside number hung up meanwhile": Case(
         written=DIALLING, held="caller", goes_on="talk is over", closed={"outside lost"}
+    ),
+    "an outside number picked up, but was never bridged": Case(
+        written=(CALL, replace(DIALLED, connected=False), CALLER, OUTSIDE), held="caller",
+        goes_on="again", closed={"outside lost"},
+    ),
+    "the talk was over and the flow had not come to its next node": Case(
+        written=(CALL, CONNECTED, CALLER, replace(SERVED, released_at=BEFORE), GONE, TAKEN),
+        held="caller", goes_on="talk is over", closed={"visit answered"},
     ),
     "an outside number still being dialled": Case(
         written=(CALL, MENU, CALLER, replace(OUTSIDE, answered_at=None)), held="caller outside",
@@ -225,6 +235,42 @@ def test_every_state_a_kill_can_leave(case: Case) -> None:
     assert found.bridge_id == next(
         (name for name, inside in case.bridges.items() if "caller" in inside.split()), ""
     )
+
+
+STEP = facts.Step(call_id="call", number=3, flow="demo", flow_version="3f2a", node="menu",
+                  node_type="menu", entered_at=BEFORE)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("step", "outcome", "variables"),
+    [
+        (STEP, None, {"a": 1}),
+        (replace(STEP, left_at=BEFORE, outcome="1"), "1", {"a": 1}),
+        (
+            replace(STEP, left_at=BEFORE, outcome="done", detail={"values": {"a": 2, "b": 3}}),
+            "done",
+            {"a": 2, "b": 3},
+        ),
+        (replace(STEP, number=2, left_at=BEFORE, outcome="1"), None, {"a": 1}),
+        (replace(STEP, left_at=BEFORE, outcome="taken_over"), None, {"a": 1}),
+        (replace(STEP, left_at=BEFORE, outcome="failed"), None, {"a": 1}),
+    ],
+    ids=["in it", "left it", "left it with values", "one before", "taken over", "failed"],
+)
+def test_a_node_that_had_ended_is_not_run_again(
+    step: facts.Step, outcome: str | None, variables: dict[str, int]
+) -> None:
+    written = (CALL, replace(MENU, variables={"a": 1}), CALLER, step)
+    (found,) = planned(written, "caller").continued
+    assert (found.outcome, found.variables) == (outcome, variables)
+
+
+def test_a_talk_that_was_had_is_not_taken_for_the_next_queue() -> None:
+    """The queue node had ended: what comes behind it may be another queue."""
+    over = replace(STEP, left_at=BEFORE, outcome="answered", node="sales", node_type="queue")
+    written = (CALL, CONNECTED, CALLER, replace(SERVED, released_at=BEFORE), GONE, TAKEN, over)
+    (found,) = planned(written, "caller").continued
+    assert (found.outcome, found.talk_over, found.visit) == ("answered", False, None)
 
 
 def test_a_talk_goes_on_with_its_leg_and_a_row_that_says_who_answered() -> None:

@@ -12,7 +12,6 @@ arguments; seconds throughout.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -25,29 +24,27 @@ TOP_MINUTES = 30
 MODEL = "qlm"
 
 
-def qlm(ahead: int, servers: float, mean_handling_s: float, abandon_rate: float) -> float | None:
+def qlm(ahead: float, servers: float, mean_handling_s: float, abandon_rate: float) -> float | None:
     """Expected wait in seconds of a caller with `ahead` callers in front.
 
-    `servers` may be fractional (agents shared between queues). `abandon_rate` is per waiting caller
-    and second. None without servers: nothing honest can be said.
+    `ahead` may be fractional: callers whom other agents may serve count in part (matching.ahead).
+    `abandon_rate` is per waiting caller and second. None without servers: nothing honest can be
+    said.
     """
     if servers <= 0 or mean_handling_s <= 0:
         return None
     service_rate = servers / mean_handling_s
-    return sum(1.0 / (service_rate + place * abandon_rate) for place in range(ahead + 1))
+
+    def step(place: int) -> float:
+        return 1.0 / (service_rate + place * abandon_rate)
+
+    whole = int(ahead)
+    return sum(map(step, range(whole + 1))) + (ahead - whole) * step(whole + 1)
 
 
 def shrunk_mean(total_s: float, count: int, prior_s: float) -> float:
     """The mean handling time, pulled to the prior while data are few."""
     return (PRIOR_WEIGHT * prior_s + total_s) / (PRIOR_WEIGHT + count)
-
-
-def servers(queue: str, memberships: Iterable[tuple[str, ...]]) -> float:
-    """Agents of this queue, each counted by the share of time given to it.
-
-    `memberships`: for each agent at work the queues that agent serves.
-    """
-    return sum(1.0 / len(queues) for queues in memberships if queue in queues)
 
 
 def minutes_to_say(bound_s: float) -> int:

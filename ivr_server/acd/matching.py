@@ -9,7 +9,8 @@ Pure: a function of the snapshot and `now`; somebody else rings the phones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ivr_server.acd import strategies
@@ -52,6 +53,36 @@ def place(visit_id: str, waiting: Sequence[Waiting], queues: Mapping[str, QueueS
         raise KeyError(visit_id)
     same = [one for one in order(waiting, queues) if one.queue == queue]
     return next(index for index, one in enumerate(same, 1) if one.visit_id == visit_id)
+
+
+def ahead(
+    visit_id: str,
+    waiting: Sequence[Waiting],
+    queues: Mapping[str, QueueSettings],
+    serve: Iterable[tuple[str, ...]],
+) -> float:
+    """How many callers will be served before this one by agents who could serve this one.
+
+    `serve`: the queues of each agent at work. A caller of another queue who comes first counts by
+    the share of its agents who also serve this queue. One whose phone rings has an agent already.
+    Raises KeyError for a caller who does not wait.
+    """
+    queue = next((one.queue for one in waiting if one.visit_id == visit_id), None)
+    if queue is None:
+        raise KeyError(visit_id)
+    able: Counter[str] = Counter()
+    able_here_too: Counter[str] = Counter()
+    for served in serve:
+        able.update(served)
+        if queue in served:
+            able_here_too.update(served)
+    found = 0.0
+    for one in order(waiting, queues):
+        if one.visit_id == visit_id:
+            break
+        if not one.ringing and able[one.queue]:
+            found += able_here_too[one.queue] / able[one.queue]
+    return found
 
 
 def match(

@@ -55,6 +55,10 @@ class Ami:
                     raise LinkLost("The AMI connection was lost.")
                 answer = await self._ask(action, values, writer)
         except TimeoutError:
+            # It may be dead without a word: the next action gets a connection of its own.
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
             raise LinkLost(f"AMI did not answer '{action}' within {DEADLINE_S:.0f} s.") from None
         except OSError as error:
             raise LinkLost(

@@ -24,7 +24,7 @@ from ivr_server.asterisk.legs import Leg, Records
 from ivr_server.asterisk.link import Link
 from ivr_server.asterisk.phones import OutgoingLeg, Shown
 from ivr_server.call import CallStory
-from ivr_server.errors import LinkError
+from ivr_server.errors import LinkError, LinkLost
 from ivr_server.flow.ports import (
     CallerGone,
     DialOutcome,
@@ -43,6 +43,7 @@ log = structlog.get_logger(__name__)
 STOPPED_WITHIN_S = 2.0
 PARTED_WITHIN_S = 2.0
 LEFT_WITHIN_S = 5.0
+LINK_BACK_WITHIN_S = 5.0  # an agent who has answered is not given up for a lost connection at once
 
 
 class Speech(Protocol):
@@ -183,29 +184,40 @@ class LiveCaller:
         elif resumption.visit is None:
             queued = Queued(QueueOutcome.ANSWERED)
         elif resumption.agent_leg is not None:
-            self._bridge = resumption.bridge_id
-            visit = room.enter(self, request, resumption.visit, connected=True)
-            queued = await visit.resume_talk(resumption.agent_leg, resumption.visit.agent or "")
+            queued = await self._resume_talk(resumption.agent_leg, resumption)
         else:
             queued = await room.serve(self, request, resumption.visit)
-        self._story.alone()
+        if queued.outcome is not QueueOutcome.ANSWERED:
+            self._story.alone()
         return queued
+
+    async def finish_talk(self) -> None:
+        """See call.TalkingCaller."""
+        resumption, self._resumption = self._resumption, None
+        assert resumption is not None
+        assert resumption.agent_leg is not None
+        if resumption.visit is not None:
+            await self._resume_talk(resumption.agent_leg, resumption)
+        else:
+            await self._resume_dialled(resumption.agent_leg, resumption)
+
+    async def _resume_talk(self, leg: OutgoingLeg, resumption: Resumption) -> Queued:
+        found = resumption.visit
+        assert found is not None
+        self._bridge = resumption.bridge_id
+        request = QueueRequest(queue=found.queue, priority=found.priority)
+        visit = self._exchange.room.enter(self, request, found, connected=True)
+        return await visit.resume_talk(leg, found.agent or "")
 
     async def dial(self, request: DialRequest) -> DialOutcome:
         """See Caller."""
         resumption, self._resumption = self._resumption, None
         if resumption is not None and resumption.talk_over:
-            self._story.alone()
+            return DialOutcome.ANSWERED
+        if resumption is not None and resumption.agent_leg is not None:
+            await self._resume_dialled(resumption.agent_leg, resumption)
             return DialOutcome.ANSWERED
         room, name = self._exchange.room, request.destination
-        if resumption is not None and resumption.agent_leg is not None:
-            self._bridge = resumption.bridge_id
-            try:
-                await self._until_dialled_is_over(resumption.agent_leg)
-            finally:
-                if room.knows(name):
-                    room.give_back(name)
-            return DialOutcome.ANSWERED
         if not room.knows(name):
             return await self._dial(request, agent=None)
         if not room.borrow(name):
@@ -214,6 +226,15 @@ class LiveCaller:
             return await self._dial(request, agent=name)
         finally:
             room.give_back(name)
+
+    async def _resume_dialled(self, leg: OutgoingLeg, resumption: Resumption) -> None:
+        room, agent = self._exchange.room, leg.leg.fact.agent or ""
+        self._bridge = resumption.bridge_id
+        try:
+            await self._until_dialled_is_over(leg)
+        finally:
+            if room.knows(agent):
+                room.give_back(agent)
 
     async def _dial(self, request: DialRequest, agent: str | None) -> DialOutcome:
         exchange = self._exchange
@@ -241,6 +262,8 @@ class LiveCaller:
             await leg.hangup()
             await ringing
             raise
+        finally:
+            ringing.cancel()  # does nothing to one that is done; else the service stops
         if not joined:
             await leg.hangup()
             self._story.alone()
@@ -259,7 +282,6 @@ class LiveCaller:
             raise
         await leg.hangup()
         await self.part()
-        self._story.alone()
 
     async def hangup(self) -> None:
         """See Caller."""
@@ -269,7 +291,10 @@ class LiveCaller:
         """Hand the caller back to the dialplan: apology, then the number's fallback."""
         async with _caller():
             await self._channel.dialplan("ivr-fallback", self.dialled)
-        await self._channel.until_gone(LEFT_WITHIN_S)
+        if not await self._channel.until_gone(LEFT_WITHIN_S):
+            # The word that it has left us was lost; it is the dialplan's now all the same.
+            self._channel.end_seen = False
+            self._channel.destroyed(self._channel.cause)
 
     # --- the waiting room's verbs ---
 
@@ -285,13 +310,15 @@ class LiveCaller:
         """See WaitingCaller."""
         return self._channel.keys.popleft() if self._channel.keys else None
 
-    async def music(self, name: str) -> None:
+    async def music(self, name: str) -> bool:
         """See WaitingCaller. Music that cannot start is logged; the caller goes on waiting."""
         async with _caller():
             try:
                 await self._channel.music(name)
             except LinkError as error:
                 log.warning("no_music", call_id=self.call_id, error=str(error))
+                return False
+            return True
 
     async def speak(self, what: Sequence[Utterance]) -> Playback | _Silence:
         """See WaitingCaller."""
@@ -305,30 +332,54 @@ class LiveCaller:
     async def join(self, leg: AgentLeg, visit_id: str) -> bool:
         """See WaitingCaller. `visit_id` is unused here: the story knows the visit."""
         assert isinstance(leg, OutgoingLeg)
-        operations = self._exchange.link.operations
-        bridge_id = str(uuid.uuid4())
         async with _caller():
             try:
-                await self._channel.music_off()
-                await operations.bridges.createWithId(bridgeId=bridge_id, type="mixing")
-                self._bridge = bridge_id
-                # Written before it is true: a restarted service checks the bridge anyway.
-                self._story.talking(leg.id, bridge_id)
-                await operations.bridges.addChannel(
-                    bridgeId=bridge_id, channel=f"{self._channel.id},{leg.id}"
-                )
-                self._channel.bridge = bridge_id  # its event may still be on its way
+                await self._bridged(leg)
+            except ChannelGone:
+                await self.part()
+                raise
+            except LinkLost as error:
+                log.info("join_again", call_id=self.call_id, error=str(error))
+                again = await self._once_more(leg)
             except LinkError as error:
                 log.info("not_joined", call_id=self.call_id, error=str(error))
+                again = False
+            else:
+                again = True
+            if not again:
                 await self.part()
                 if self._channel.gone:
-                    raise ChannelGone(self._channel.id) from None
+                    raise ChannelGone(self._channel.id)
                 return False
         if leg.channel.gone:
             await self.part()
             return False
-        self._story.talked = True
+        self._story.connected()
         return True
+
+    async def _once_more(self, leg: OutgoingLeg) -> bool:
+        """After a lost connection: the agent has answered, and is worth a second try."""
+        try:
+            async with asyncio.timeout(LINK_BACK_WITHIN_S):
+                await self._exchange.link.connected.wait()
+            await self.part()
+            await self._bridged(leg)
+        except (LinkError, TimeoutError) as error:
+            log.info("not_joined", call_id=self.call_id, error=str(error) or "the link stayed away")
+            return False
+        return True
+
+    async def _bridged(self, leg: OutgoingLeg) -> None:
+        """Music off, a bridge, both in it. Written down before it is true: a restarted service
+        looks at the bridge anyway."""
+        bridges = self._exchange.link.operations.bridges
+        bridge_id = self._bridge = str(uuid.uuid4())
+        self._story.joining(leg.id, bridge_id)
+        await asyncio.gather(
+            self._channel.music_off(), bridges.createWithId(bridgeId=bridge_id, type="mixing")
+        )
+        await bridges.addChannel(bridgeId=bridge_id, channel=f"{self._channel.id},{leg.id}")
+        self._channel.bridge = bridge_id  # its event may still be on its way
 
     async def talk(self, leg: AgentLeg) -> None:
         """See WaitingCaller."""

@@ -8,7 +8,6 @@ the channel is gone. Knows nothing of flows, queues or callers.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections import deque
 from collections.abc import Callable
 
@@ -22,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 KEYS_KEPT = 64  # a flood of keys beyond this is dropped and counted
 LONGEST_PROMPT_S = 600.0
+PLAYBACK_IDS = 4  # come round, so that a service can stop what the one before it was playing
 EXPLAINED_WITHIN_S = 1.0
 GONE_WITHIN_S = 5.0  # Asterisk reports a hang-up that was asked for within this time
 
@@ -36,6 +36,7 @@ class Playback:
     def __init__(self, channel: Channel, playback_id: str) -> None:
         self._channel = channel
         self.id = playback_id
+        self.asked = False  # Asterisk has taken the request
         self.done = False
         self.failed = False
 
@@ -68,12 +69,15 @@ class Channel:
         self.gone = False
         self.cause = 0  # Q.850, set when gone
         self.ended_by_us = False
+        self.end_seen = True  # False: it ended at some moment while nobody listened
         self.keys: deque[str] = deque()
         self.keys_dropped = 0
         self.wake: Callable[[], None] = lambda: None  # one listener: the call or the offer
         self.over: Callable[[Channel], None] = lambda channel: None  # told once, at the end
         self._wakes: set[asyncio.Event] = set()
         self._playbacks: dict[str, Playback] = {}
+        self._played = 0
+        self.takeovers = 0  # how often services have changed under it
         link.listen(channel_id, self)
 
     # --- what events say ---
@@ -117,16 +121,18 @@ class Channel:
         """See Mailbox."""
         if info is None:
             if self.created:  # else it is still to be created: nothing is lost
+                self.end_seen = False
                 self.destroyed(self.cause)
         else:
             self.name = info.name
             self.up = info.state == "Up"
             self.in_stasis = self.in_stasis or self.up
-            for playback in list(self._playbacks.values()):
-                playback.finished(
-                    failed=False
-                )  # its end may have been missed; hearing it twice is worse
-            self._playbacks.clear()
+            for playback in [one for one in self._playbacks.values() if one.asked]:
+                # Its end may have been missed, and hearing it twice is worse; but if it plays on,
+                # it would be in the way of whatever comes next.
+                del self._playbacks[playback.id]
+                self.hush(playback.id)
+                playback.finished(failed=False)
         self.changed()
 
     def destroyed(self, cause: int) -> None:
@@ -185,7 +191,8 @@ class Channel:
 
     async def play(self, media: list[str]) -> Playback:
         """Start playing these media one after the other."""
-        playback = Playback(self, str(uuid.uuid4()))
+        playback = Playback(self, self._playback_id(self.takeovers, self._played))
+        self._played += 1
         self._playbacks[playback.id] = playback  # before the request: the end may come first
         try:
             await self._ask(
@@ -193,10 +200,27 @@ class Channel:
                     channelId=self.id, playbackId=playback.id, media=media
                 )
             )
-        except BaseException:
+        except BaseException as error:
             self._playbacks.pop(playback.id, None)
+            if isinstance(error, LinkLost) and not self.gone:
+                self.hush(playback.id)  # it may have been started all the same
             raise
+        playback.asked = True
         return playback
+
+    def hush(self, playback_id: str) -> None:
+        """Stop a playback that may or may not be going on, without waiting for it."""
+        link = self.link
+        link.errand(lambda: link.operations.playbacks.stop(playbackId=playback_id))
+
+    def taken_over(self, takeovers: int) -> None:
+        """For the so-manieth time: what the service before us was playing is stopped."""
+        self.takeovers = takeovers
+        for number in range(PLAYBACK_IDS):
+            self.hush(self._playback_id(takeovers - 1, number))
+
+    def _playback_id(self, takeovers: int, number: int) -> str:
+        return f"{self.id}.{takeovers}.{number % PLAYBACK_IDS}"
 
     async def music(self, music_class: str) -> None:
         await self._ask(
@@ -217,7 +241,9 @@ class Channel:
                 return
             except LinkError as error:
                 log.warning("hangup_failed", channel=self.id, error=str(error))
-                await self.link.connected.wait()
+                if not self.link.connected.is_set():
+                    await self.link.connected.wait()
+                    continue
             if not await self.until_gone(GONE_WITHIN_S):
                 log.warning("hangup_unconfirmed", channel=self.id)
 

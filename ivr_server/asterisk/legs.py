@@ -1,6 +1,7 @@
 """The row of one leg and of its recording, kept in step with what happens to the channel.
 
-Every channel of a call, the caller's or an agent's, gets a `Leg` here. When the channel is over the
+Every channel of a call, the caller's or an agent's, gets a `Leg` here; whoever makes it writes its
+first row. When the channel is over the
 row is closed and the recording is given to the archive to be verified.
 """
 
@@ -20,8 +21,11 @@ from ivr_server.waiting.ports import Journal
 class Archive(Protocol):
     """Takes finished recordings. Does not wait."""
 
-    def leg_over(self, recording: facts.Recording, kind: facts.LegKind, expected_s: float) -> None:
-        """The leg of this recording is over; it should hold about `expected_s` of audio."""
+    def leg_over(
+        self, recording: facts.Recording, kind: facts.LegKind, expected_s: float | None
+    ) -> None:
+        """The leg of this recording is over; it should hold about `expected_s` of audio, None if
+        nobody saw its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +48,14 @@ class Leg:
         self.gave_up: facts.LegEnd | None = None  # why we ended it before an answer
         self._records = records
         channel.over = self._over
-        records.journal.append(fact)
 
     def answered(self) -> None:
         """It was picked up."""
         if self.fact.answered_at is None:
             self._write(answered_at=self._records.utc(), endpoint=self.channel.name)
 
-    def recorded(self, started_at: datetime) -> None:
-        """Asterisk writes its audio since then."""
+    def recorded(self, started_at: datetime) -> facts.Recording:
+        """Asterisk writes its audio since then: the row, for the caller to write down."""
         self.recording = facts.Recording(
             recording_id=f"{self.fact.leg_id}",
             call_id=self.fact.call_id,
@@ -62,7 +65,7 @@ class Leg:
             path=str(self.raw_file),
             started_at=started_at,
         )
-        self._records.journal.append(self.recording)
+        return self.recording
 
     @property
     def raw_file(self) -> Path:
@@ -73,7 +76,9 @@ class Leg:
         now = self._records.utc()
         self._write(ended_at=now, end_reason=self._end_reason(), cause=channel.cause)
         if self.recording is not None:
-            seconds = (now - self.recording.started_at).total_seconds()
+            seconds = None
+            if channel.end_seen:
+                seconds = (now - self.recording.started_at).total_seconds()
             self._records.archive.leg_over(self.recording, self.fact.kind, seconds)
 
     def _end_reason(self) -> facts.LegEnd:

@@ -15,7 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 PING_S = 5.0
 CLEANUP_TRIES = 5
+T = TypeVar("T")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 3.0
 
 
@@ -69,6 +70,7 @@ class Link:
         self._pool = HttpPool(address.url, address.user, address.password)
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._replaced = False
+        self._errands: set[asyncio.Task[None]] = set()
 
     def listen(self, channel_id: str, mailbox: Mailbox) -> None:
         """Route the events of this channel. Do it before the channel is created."""
@@ -115,19 +117,21 @@ class Link:
 
     async def close(self) -> None:
         """Close socket and pool."""
+        for errand in self._errands:
+            errand.cancel()
         if self._socket is not None:
             await self._socket.close()
         await self._pool.close()
 
     async def channels(self) -> dict[str, events.ChannelInfo]:
         """Every channel Asterisk has now, by id."""
-        listed = await self.operations.channels.list()
-        return {one.id: one for one in msgspec.convert(listed, list[events.ChannelInfo])}
+        listed = _typed(await self.operations.channels.list(), list[events.ChannelInfo])
+        return {one.id: one for one in listed}
 
     async def bridges(self) -> dict[str, events.BridgeInfo]:
         """Every bridge Asterisk has now, by id."""
-        listed = await self.operations.bridges.list()
-        return {one.id: one for one in msgspec.convert(listed, list[events.BridgeInfo])}
+        listed = _typed(await self.operations.bridges.list(), list[events.BridgeInfo])
+        return {one.id: one for one in listed}
 
     async def ours(self) -> set[str]:
         """Ids of the channels that are in, or belong to, our application."""
@@ -210,7 +214,12 @@ class Link:
         """Tell every mailbox what became of its channel while nobody listened."""
         present = await self.channels()
         for channel_id, mailbox in list(self._mailboxes.items()):
-            mailbox.resync(present.get(channel_id))
+            try:
+                mailbox.resync(present.get(channel_id))
+            except Exception:
+                # As with events: one call's defect is not the link's.
+                self.counts["failed"] += 1
+                log.exception("resync_failed", channel=channel_id)
         self.resynced()
 
     def _dispatch(self, text: str) -> None:
@@ -243,6 +252,12 @@ class Link:
             self.counts["failed"] += 1
             log.exception("event_failed", event_type=type(event).__name__)
 
+    def errand(self, operation: Callable[[], Awaitable[Any]]) -> None:
+        """`surely`, without waiting for it."""
+        task = asyncio.get_running_loop().create_task(self.surely(operation))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
     async def surely(self, operation: Callable[[], Awaitable[Any]]) -> None:
         """An operation that may be repeated, repeated after a lost connection: for cleaning up.
 
@@ -260,3 +275,11 @@ class Link:
                 return
             else:
                 return
+
+
+def _typed(listed: Any, kind: type[T]) -> T:
+    """An answer of Asterisk as typed values. Raises LinkError when it is something else."""
+    try:
+        return msgspec.convert(listed, kind)
+    except msgspec.ValidationError as error:
+        raise LinkError(f"Asterisk answered with something else than expected: {error}") from None

@@ -96,6 +96,7 @@ class OutgoingLeg:
             number=endpoint.partition("/")[2],
             started_at=records.utc(),
         )
+        records.journal.append(fact)
         return cls(link, ami, records, fact, shown=shown, record=record)
 
     @classmethod
@@ -157,7 +158,7 @@ class OutgoingLeg:
         return RingEnd.ANSWERED
 
     async def _start_recording(self) -> None:
-        self.leg.recorded(self._records.utc())
+        self._records.journal.append(self.leg.recorded(self._records.utc()))
         try:
             async with asyncio.timeout(RECORDING_WITHIN_S):
                 await self._ami.record(self.channel.name, str(self.leg.raw_file))

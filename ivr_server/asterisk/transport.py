@@ -128,6 +128,7 @@ class SocketLane:
             raise LinkLost(f"{what}: no answer within {DEADLINE_S[rank]:.0f} s.") from None
         finally:
             self._in_flight.pop(str(number), None)
+            self._wake.set()  # a place is free, whatever became of this request
         return _result(response.status_code, response.reason_phrase, response.message_body, what)
 
 

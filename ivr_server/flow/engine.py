@@ -33,42 +33,29 @@ async def run(
     *,
     variables: Mapping[str, Any] | None = None,
     start: str | None = None,
+    after: str | None = None,
 ) -> FlowEnd:
     """Walk the flow to its end. Raises CallerGone, and whatever the caller's verbs raise.
 
     To resume a call, give the node (`start`) and the variables it had; a node that the flow does
     not have is replaced by the flow's start, a variable that does not fit by its default. `flows`
-    is asked only for the flows that a goto names.
+    is asked only for the flows that a goto names. With `after` the node is not run: the walk goes
+    on behind that outcome of it.
     """
     await caller.answer()
     walk = _walk(flow, caller, variables or {})
-    name = start if start is not None and start in flow.nodes else flow.start
+    name, ended = flow.start, None
+    if start is not None and start in flow.nodes:
+        name, ended = start, after
     hurried = 0
     while True:
         node = flow.nodes[name]
-        walk.detail = {}
-        story.entered(
-            flow=flow.name,
-            version=flow.version,
-            node=name,
-            node_type=node.type,
-            variables=dict(walk.variables),
-        )
-        try:
-            outcome = await node.run(walk)
-        except CallerGone:
-            story.left(outcome="caller_gone", detail=walk.detail)
-            raise
-        except Exception:
-            # Not handled here: the story must not show a node that is still running.
-            story.left(outcome="failed", detail=walk.detail)
-            raise
         jump = node.jump()
         other = flows.get(jump) if jump is not None else None
-        if jump is not None and other is None:
-            walk.detail.setdefault("errors", []).append(f"no flow '{jump}'")
-        story.left(outcome=outcome, detail=walk.detail)
-
+        outcome = ended
+        if outcome is None:
+            outcome = await _step(flow, name, walk, story, lost=jump if other is None else None)
+        ended = None
         if node.ends:
             return FlowEnd.HANGUP
         hurried = 0 if outcome in flow.waits[name] else hurried + 1
@@ -82,6 +69,32 @@ async def run(
                 return FlowEnd.END
             target = following
         name = target
+
+
+async def _step(flow: Flow, name: str, walk: Run, story: Story, *, lost: str | None) -> str:
+    """Run one node and write its step down. `lost` is a flow it leads to that is not there."""
+    node = flow.nodes[name]
+    walk.detail = {}
+    story.entered(
+        flow=flow.name,
+        version=flow.version,
+        node=name,
+        node_type=node.type,
+        variables=dict(walk.variables),
+    )
+    try:
+        outcome = await node.run(walk)
+    except CallerGone:
+        story.left(outcome="caller_gone", detail=walk.detail)
+        raise
+    except Exception:
+        # Not handled here: the story must not show a node that is still running.
+        story.left(outcome="failed", detail=walk.detail)
+        raise
+    if lost is not None:
+        walk.detail.setdefault("errors", []).append(f"no flow '{lost}'")
+    story.left(outcome=outcome, detail=walk.detail)
+    return outcome
 
 
 def _walk(flow: Flow, caller: Caller, variables: Mapping[str, Any]) -> Run:

@@ -112,18 +112,22 @@ class Journal:
         """The calls whose story is not complete, by call id."""
         return self._open.calls()
 
-    def append(self, fact: Fact) -> None:
-        """Write a fact down. Does not wait and does not fail."""
+    def append(self, *facts: Fact) -> None:
+        """Write facts down, in one go: a kill leaves all of them or none.
+
+        Does not wait and does not fail.
+        """
         if self._size >= self._rotate_at and not self._pending:
             self._rotate()
-        self.seq += 1
-        line = encode(self.seq, fact)
-        self._open.add(fact)
-        if self._pending:
-            self._hold(fact.identity(), line)
+        lines = []
+        for fact in facts:
+            self.seq += 1
+            lines.append(encode(self.seq, fact))
+            self._open.add(fact)
+        if self._pending or not self._write(b"".join(lines)):
+            for fact, line in zip(facts, lines, strict=True):
+                self._hold(fact.identity(), line)
             self._retry()
-        elif not self._write(line):
-            self._hold(fact.identity(), line)
 
     async def run(self) -> None:
         """Sync to disk about once a second, and retry what a full disk refused; until cancelled."""

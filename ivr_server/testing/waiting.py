@@ -129,10 +129,11 @@ class QueuedCaller:
     def take_key(self) -> str | None:
         return self._keys.popleft() if self._keys else None
 
-    async def music(self, name: str) -> None:
+    async def music(self, name: str) -> bool:
         await _takes(self._verb_s)
         self._check()
         self.music_since.append(now_s())
+        return True
 
     async def speak(self, what: Sequence[Utterance]) -> ScriptedSpeech:
         await _takes(self._verb_s)
@@ -304,8 +305,8 @@ class FactList:
     def __init__(self) -> None:
         self.facts: list[Fact] = []
 
-    def append(self, fact: Fact) -> None:
-        self.facts.append(fact)
+    def append(self, *facts: Fact) -> None:
+        self.facts += facts
 
     def all(self, kind: type[F]) -> list[F]:
         """Every fact of this kind, in the order they were written."""

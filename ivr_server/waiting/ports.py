@@ -77,8 +77,8 @@ class WaitingCaller(Protocol):
     def take_key(self) -> str | None:
         """The oldest key not yet taken."""
 
-    async def music(self, name: str) -> None:
-        """Music on hold from now on, until speech or talk begins."""
+    async def music(self, name: str) -> bool:
+        """Music on hold from now on, until speech or talk begins. False: it could not start."""
 
     async def speak(self, what: Sequence[Utterance]) -> Speech:
         """Start saying something; music stops."""
@@ -106,4 +106,5 @@ class Phones(Protocol):
 class Journal(Protocol):
     """Where facts go. Does not wait."""
 
-    def append(self, fact: Fact) -> None: ...
+    def append(self, *facts: Fact) -> None:
+        """Write these down, all of them or none."""

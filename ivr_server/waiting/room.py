@@ -31,6 +31,8 @@ from ivr_server.waiting.visit import Visit
 
 log = structlog.get_logger(__name__)
 
+LEAST_REST_S = 1.0
+
 _OFFER_END = {
     RingEnd.ANSWERED: facts.OfferEnd.ANSWERED,
     RingEnd.NO_ANSWER: facts.OfferEnd.NO_ANSWER,
@@ -58,10 +60,7 @@ class WaitingRoom:
         utc: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.queues = dict(queues)
-        self.experience = {
-            name: estimate.Experience(prior_s=queue.handling_prior_s)
-            for name, queue in self.queues.items()
-        }
+        self._experience: dict[str, estimate.Experience] = {}
         self.journal = journal
         self.utc = utc
         self._phones = phones
@@ -109,6 +108,19 @@ class WaitingRoom:
 
     # --- callers ---
 
+    def settings(self, queue: str) -> QueueSettings:
+        """Of a queue; defaults for one that a restart has taken out of the site, while calls that
+        began before are in it."""
+        return self.queues.get(queue) or QueueSettings(name=queue)
+
+    def experience_of(self, queue: str) -> estimate.Experience:
+        """What a queue has learned since the service began."""
+        known = self._experience.get(queue)
+        if known is None:
+            prior_s = self.settings(queue).handling_prior_s
+            known = self._experience[queue] = estimate.Experience(prior_s=prior_s)
+        return known
+
     def waiting(self) -> list[matching.Waiting]:
         """Everybody who waits, in no particular order."""
         return [visit.entry for visit in self._visits.values()]
@@ -118,17 +130,16 @@ class WaitingRoom:
         return matching.place(visit.id, self.waiting(), self.queues)
 
     def estimate(self, visit: Visit) -> float | None:
-        """The model's mean of the wait that remains, seconds; 0 when an agent is free now."""
-        queue = visit.entry.queue
-        known = self.experience[queue]
-        at_work = [
-            agent
+        """The model's mean of the wait that remains, seconds; None without agents at work."""
+        known = self.experience_of(visit.entry.queue)
+        serve = [
+            agent.settings.queues
             for agent in self.agents()
             if agent.state not in (AgentState.LOGGED_OUT, AgentState.PAUSED)
         ]
         return estimate.qlm(
-            self.place(visit) - 1,
-            estimate.servers(queue, (agent.settings.queues for agent in at_work)),
+            matching.ahead(visit.id, self.waiting(), self.queues, serve),
+            sum(visit.entry.queue in queues for queues in serve),
             known.mean_handling_s,
             known.abandon_rate,
         )
@@ -137,6 +148,12 @@ class WaitingRoom:
         self, caller: WaitingCaller, request: QueueRequest, resumed: facts.Visit | None = None
     ) -> Queued:
         """Hold the caller until served, gone or out; see Visit.run. `resumed`: after a restart."""
+        if request.queue not in self.queues:
+            log.error("queue_is_gone", queue=request.queue, call_id=caller.call_id)
+            if resumed is not None:
+                failed = facts.VisitEnd.FAILED
+                self.journal.append(replace(resumed, ended_at=self.utc(), end_reason=failed))
+            return Queued(QueueOutcome.NO_AGENTS)
         if resumed is None and (refused := self._refusal(request.queue)) is not None:
             now = self.utc()
             self.journal.append(
@@ -209,7 +226,7 @@ class WaitingRoom:
             return
         leg = self._legs.get(visit.id)
         if leg is not None:
-            self._spawn(leg.hangup(), "withdraw")
+            self.spawn(leg.hangup(), "withdraw")
         self.route()
 
     def over(self, visit: Visit, agent: str, talked_s: float | None) -> None:
@@ -217,9 +234,9 @@ class WaitingRoom:
 
         `talked_s` is None when the agent answered but the two were never connected.
         """
-        queue = self.queues[visit.entry.queue]
+        queue = self.settings(visit.entry.queue)
         if talked_s is not None:
-            self.experience[queue.name].handled_call(talked_s + queue.wrap_up_s)
+            self.experience_of(queue.name).handled_call(talked_s + queue.wrap_up_s)
         if agent not in self._agents:
             return  # taken out of the site while the talk outlived a restart
         self._wrap_up(agent, queue)
@@ -261,7 +278,7 @@ class WaitingRoom:
             agent = self._agents[found.agent]
             self._agents[agent.name] = agent.after(AgentEvent.OFFER, now)
             visit.entry = replace(visit.entry, ringing=True)
-            self._spawn(self._offer(visit, agent.settings), "offer")
+            self.spawn(self._offer(visit, agent.settings), "offer")
         if self._rest_timer is not None:
             self._rest_timer.cancel()
             self._rest_timer = None
@@ -318,9 +335,10 @@ class WaitingRoom:
         if end is RingEnd.ANSWERED:
             await leg.hangup()  # the caller went away in the tick of the answer
         if still_waits:
-            self.agent_event(
-                agent.name, AgentEvent.MISS, rest_s=queue.retry_delay_s, visit=visit.id
-            )
+            rest_s = queue.retry_delay_s
+            if end is not RingEnd.NO_ANSWER:
+                rest_s = max(rest_s, LEAST_REST_S)  # else a dead phone is rung as fast as we can
+            self.agent_event(agent.name, AgentEvent.MISS, rest_s=rest_s, visit=visit.id)
         else:
             self.agent_event(agent.name, AgentEvent.WITHDRAW)
 
@@ -337,7 +355,8 @@ class WaitingRoom:
         if self._agents[agent].state is AgentState.WRAP_UP:
             self.agent_event(agent, AgentEvent.WRAPPED)
 
-    def _spawn(self, coroutine: object, name: str) -> None:
+    def spawn(self, coroutine: object, name: str) -> None:
+        """Run something small beside the callers; its failure is logged."""
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(
             coroutine,  # type: ignore[arg-type]
             name=name,

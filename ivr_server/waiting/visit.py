@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ivr_server import facts
 from ivr_server.acd import estimate, matching
@@ -28,6 +28,21 @@ from ivr_server.waiting.ports import AgentLeg, Speech, WaitingCaller
 
 if TYPE_CHECKING:
     from ivr_server.waiting.room import WaitingRoom
+
+
+LONGEST_ANNOUNCEMENT_S = 120.0
+
+
+class _Over:
+    """Speech whose end nobody reported in time."""
+
+    done = True
+
+    async def stop(self) -> None:
+        """It is over."""
+
+
+_OVER = _Over()
 
 
 class Visit:
@@ -48,8 +63,8 @@ class Visit:
         self._offer: facts.Offer | None = None  # the one that was answered
         self._fact = resumed
         self._wake = asyncio.Event()
-        self._settings = room.queues[entry.queue]
-        self._spoken: facts.Promise | None = None  # the last promise with a number in it
+        self._settings = room.settings(entry.queue)
+        self._spoken: facts.Promise | None = None  # the last number that was heard to its end
         self._said_worse = False
         self._periodic = 0
         caller.attach(self._wake.set)
@@ -99,7 +114,10 @@ class Visit:
     async def resume_talk(self, leg: AgentLeg, agent: str) -> Queued:
         """After a restart: the talk went on without us; wait for its end."""
         self.leg, self._agent = leg, agent
-        await self._talk()
+        before_s = 0.0
+        if self._fact is not None and self._fact.answered_at is not None:
+            before_s = (self.room.utc() - self._fact.answered_at).total_seconds()
+        await self._talk(before_s)
         return Queued(QueueOutcome.ANSWERED)
 
     async def _leave(self) -> None:
@@ -107,25 +125,29 @@ class Visit:
         if self.leg is not None:
             await self._release(None)
 
-    async def _release(self, talked_s: float | None) -> None:
-        """Hang up the agent's leg and only then free the agent: no phone rings while it talks."""
+    def _release(self, talked_s: float | None) -> Coroutine[Any, Any, None]:
+        """The agent is this visit's no more from now on; what remains to be done is returned."""
         assert self.leg is not None
         leg, self.leg = self.leg, None
         if talked_s is None and self._offer is not None:
             never = facts.OfferEnd.NOT_CONNECTED
             self.room.journal.append(replace(self._offer, end_reason=never))
+        return self._free(leg, self._agent, talked_s)
+
+    async def _free(self, leg: AgentLeg, agent: str, talked_s: float | None) -> None:
+        """Hang up the agent's leg and only then free the agent: no phone rings while it talks."""
         try:
             await leg.hangup()
         finally:
-            self.room.over(self, self._agent, talked_s)
+            self.room.over(self, agent, talked_s)
 
     async def _missed_each_other(self) -> None:
         """The agent answered and was gone before the bridge stood: the caller keeps the place."""
         self.caller.waits(self.id)  # the call's position again: it may say already that they talk
-        await self._release(None)
-        await self.caller.part()
+        self.room.spawn(self._release(None), "release")  # the music does not wait for it
         self.entry = replace(self.entry, ringing=False)
         self.room.route()
+        await self.caller.part()
 
     # --- waiting ---
 
@@ -136,8 +158,10 @@ class Visit:
         give_up_at = None if limit is None else self.entry.enqueued + limit
         told = self._settings.announcements
         speak_at = max(self.entry.enqueued + told.first_after_s, loop.time())
-        await self.caller.music(self._settings.music)
+        music = await self.caller.music(self._settings.music)
         speech: Speech | None = None
+        promise: facts.Promise | None = None  # in that speech
+        cut_off_at: float | None = None  # it must have ended by then; its end can be lost
         while True:
             if self.caller.gone:
                 raise CallerGone
@@ -150,19 +174,31 @@ class Visit:
             now = loop.time()
             if give_up_at is not None and now >= give_up_at:
                 return await self._out(speech, Queued(QueueOutcome.TIMEOUT))
+            if speech is not None and cut_off_at is not None and now >= cut_off_at:
+                await self._hush(speech)
+                speech = _OVER
             if speech is not None and speech.done:
-                speech = None
+                if promise is not None and promise.spoken_s is not None:
+                    self._spoken = promise
+                speech, promise, cut_off_at = None, None, None
                 speak_at = now + told.every_s
-                await self.caller.music(self._settings.music)
+                music = False
             if speech is None and now >= speak_at:
-                words = self._announcement(now)
-                if words:
-                    speech = await self.caller.speak(words)
-                else:
+                words, promise = self._announcement(now)
+                speech = await self.caller.speak(words) if words else None
+                if speech is None or speech.done:  # nothing to say, or it could not even begin
+                    speech, promise = None, None
                     speak_at = now + told.every_s
+                else:
+                    music = True  # what is said takes its place
+                    cut_off_at = now + LONGEST_ANNOUNCEMENT_S
+                    if promise is not None:
+                        self.room.journal.append(promise)
+            if speech is None and not music:
+                # Again with every wake until it plays: a connection may have been away.
+                music = await self.caller.music(self._settings.music)
             if key is None:
-                over = speech is not None and speech.done  # it could not even begin
-                await self._sleep(now if over else None if speech else speak_at, give_up_at)
+                await self._sleep(cut_off_at if speech else speak_at, give_up_at)
 
     async def _out(self, speech: Speech | None, queued: Queued) -> Queued:
         """Out of the line first: nobody may pick up for a caller who is already leaving."""
@@ -187,8 +223,8 @@ class Visit:
 
     # --- what is said ---
 
-    def _announcement(self, now: float) -> list[Utterance]:
-        """The words due now; every promise among them is written down."""
+    def _announcement(self, now: float) -> tuple[list[Utterance], facts.Promise | None]:
+        """The words due now, and the promise among them."""
         told = self._settings.announcements
         words: list[Utterance] = []
         first = self._spoken is None and not self._periodic
@@ -196,8 +232,8 @@ class Visit:
             words.append(Prompt(told.welcome))
         place = self.room.place(self)
         promise: list[Utterance] = []
-        # A phone rings for this caller, who is next: there is nothing honest to say about a wait.
-        silent = self.entry.ringing and place == 1
+        # A phone rings for this caller: there is nothing honest to say about place and wait.
+        silent = self.entry.ringing
         if told.place and not silent:
             promise.append(Say("place", str(place)))
         announced = estimate.Announced(None, None)
@@ -209,16 +245,14 @@ class Visit:
             elif announced.worse and not self._said_worse:
                 self._said_worse = True
                 promise.append(Say("wait", "longer"))
-        if promise:
-            self._promised(promise, place, announced, now)
         words += promise
         if not first and told.periodic:
             words.append(Prompt(told.periodic[(self._periodic - 1) % len(told.periodic)]))
         self._periodic += 1
-        return words
+        return words, self._promise(promise, place, announced, now) if promise else None
 
     def _honest_wait(self, now: float) -> estimate.Announced:
-        known = self.room.experience[self.entry.queue]
+        known = self.room.experience_of(self.entry.queue)
         previous: float | None = None
         since = 0.0
         if self._spoken is not None and self._spoken.spoken_s is not None:
@@ -226,10 +260,10 @@ class Visit:
             since = now - self.entry.enqueued - self._spoken.waited_s
         return estimate.announce(self.room.estimate(self), known.margin, previous, since)
 
-    def _promised(
+    def _promise(
         self, words: Sequence[Utterance], place: int, announced: estimate.Announced, now: float
-    ) -> None:
-        promise = facts.Promise(
+    ) -> facts.Promise:
+        return facts.Promise(
             promise_id=str(uuid.uuid4()),
             visit_id=self.id,
             call_id=self.caller.call_id,
@@ -242,16 +276,13 @@ class Visit:
             text=self.caller.text(words),
             model=estimate.MODEL,
         )
-        if promise.spoken_s is not None:
-            self._spoken = promise
-        self.room.journal.append(promise)
 
     # --- served ---
 
     def _served(self) -> None:
         """An agent has the caller: the wait is over, the row says so."""
         waited = asyncio.get_running_loop().time() - self.entry.enqueued
-        known = self.room.experience[self.entry.queue]
+        known = self.room.experience_of(self.entry.queue)
         known.left_queue(waited, abandoned=False)
         if self._spoken is not None and self._spoken.estimate_s is not None:
             known.promise_kept(self._spoken.estimate_s, waited - self._spoken.waited_s)
@@ -268,8 +299,9 @@ class Visit:
                 )
             )
 
-    async def _talk(self) -> None:
-        began = asyncio.get_running_loop().time()
+    async def _talk(self, before_s: float = 0.0) -> None:
+        """`before_s`: how long they have been talking already."""
+        began = asyncio.get_running_loop().time() - before_s
         assert self.leg is not None
         try:
             await self.caller.talk(self.leg)
@@ -290,7 +322,7 @@ class Visit:
         if self._fact is None or self._fact.ended_at is not None:
             return
         waited = asyncio.get_running_loop().time() - self.entry.enqueued
-        known = self.room.experience[self.entry.queue]
+        known = self.room.experience_of(self.entry.queue)
         known.left_queue(waited, abandoned=reason is facts.VisitEnd.ABANDONED)
         self.record(
             replace(self._fact, ended_at=self.room.utc(), end_reason=reason, exit_key=key or None)

@@ -58,10 +58,10 @@ def test_without_servers_nothing_is_estimated(servers: float) -> None:
     assert announce(None, 1.6, 300.0, 30.0) == Announced(None, None)
 
 
-def test_shared_agents_count_by_their_share() -> None:
-    memberships = [("sales",), ("sales", "support"), ("support",), ("a", "b", "c", "sales")]
-    assert estimate.servers("sales", memberships) == 1 + 1 / 2 + 1 / 4
-    assert estimate.servers("nobody", memberships) == 0
+def test_part_of_a_caller_ahead_is_part_of_a_step() -> None:
+    whole = [estimate.qlm(ahead, 2, 60, 0.01) or 0.0 for ahead in (1, 2)]
+    between = estimate.qlm(1.25, 2, 60, 0.01)
+    assert between == pytest.approx(whole[0] + (whole[1] - whole[0]) / 4)
 
 
 # --- what a queue learns ---

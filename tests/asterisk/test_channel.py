@@ -51,12 +51,16 @@ class Link:
         self.connected = asyncio.Event()
         self.connected.set()
         self.mailboxes: dict[str, Channel] = {}
+        self.errands: list[asyncio.Task[None]] = []
 
     def listen(self, channel_id: str, mailbox: Channel) -> None:
         self.mailboxes[channel_id] = mailbox
 
     def forget(self, channel_id: str) -> None:
         self.mailboxes.pop(channel_id, None)
+
+    def errand(self, operation: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.errands.append(asyncio.get_running_loop().create_task(operation()))
 
 
 def made() -> tuple[Channel, Link]:
@@ -254,10 +258,55 @@ def test_a_playback_is_over_with_its_channel(end: object) -> None:
 
 def test_a_playback_whose_end_was_lost_with_the_socket_is_over_after_the_resync() -> None:
     async def scenario() -> None:
-        channel, _ = made()
+        channel, link = made()
         playback = await channel.play(["sound:welcome"])
         channel.resync(info("Up"))
         assert (playback.done, channel.gone) == (True, False)
+        await asyncio.gather(*link.errands)
+        assert [name for _, name in link.operations.asked] == ["playWithId", "stop"]
+
+    clock.run(scenario())
+
+
+def test_a_playback_that_was_not_sent_before_the_resync_is_still_to_come() -> None:
+    async def scenario() -> None:
+        channel, link = made()
+        link.operations.reactions["playWithId"] = [lambda: channel.resync(info("Up"))]
+        playback = await channel.play(["sound:welcome"])
+        assert not playback.done
+        assert link.errands == []
+        channel.post(finished(playback.id))
+        assert playback.done
+
+    clock.run(scenario())
+
+
+def test_a_playback_that_may_have_been_started_is_stopped() -> None:
+    async def scenario() -> None:
+        channel, link = made()
+        link.operations.reactions["playWithId"] = [LinkLost("cut")]
+        with pytest.raises(LinkLost):
+            await channel.play(["sound:welcome"])
+        await asyncio.gather(*link.errands)
+        assert [name for _, name in link.operations.asked] == ["playWithId", "stop"]
+
+    clock.run(scenario())
+
+
+def test_what_the_service_before_was_playing_is_stopped_and_never_taken_for_ours() -> None:
+    async def scenario() -> None:
+        before, _ = made()
+        old = [(await before.play(["sound:a"])).id for _ in range(9)]
+        channel, link = made()
+        stopped: list[str] = []
+        link.operations.stop = lambda playbackId: _note(stopped, playbackId)
+        channel.taken_over(1)
+        await asyncio.gather(*link.errands)
+        assert set(old) == set(stopped)
+        assert (await channel.play(["sound:a"])).id not in stopped
+
+    async def _note(where: list[str], what: str) -> None:
+        where.append(what)
 
     clock.run(scenario())
 

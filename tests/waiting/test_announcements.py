@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ivr_server import facts
 from ivr_server.acd.agents import AgentEvent
 from ivr_server.acd.estimate import DEFAULT_MARGIN
 from ivr_server.acd.settings import Announcements
-from ivr_server.flow.ports import CallerGone, QueueRequest
+from ivr_server.flow.ports import CallerGone, QueueRequest, Utterance
 from ivr_server.testing import clock
+from ivr_server.testing.clock import now_s
 from ivr_server.testing.waiting import NEVER, Manner, QueuedCaller
+from ivr_server.waiting.ports import Speech
 
-from .world import World, queue, seconds
+from .world import QUIET, World, queue, seconds
 
 SPEECH_S = 4.0
 
@@ -43,10 +47,17 @@ async def finish(world: World, *names: str) -> None:
     await world.over()
 
 
-def last_with_a_number(world: World, visit_id: str) -> object:
-    return [one for one in world.promises if one.visit_id == visit_id and one.spoken_s is not None][
-        -1
+def last_heard_out(world: World, visit: facts.Visit) -> facts.Promise | None:
+    """The caller's last promise with a number that was spoken to its end before the answer."""
+    assert visit.answered_at is not None
+    heard = [
+        one
+        for one in world.promises
+        if one.visit_id == visit.visit_id
+        and one.spoken_s is not None
+        and (visit.answered_at - one.spoken_at).total_seconds() > SPEECH_S
     ]
+    return heard[-1] if heard else None
 
 
 def test_first_at_entry_then_every_so_often_after_the_end_of_the_last() -> None:
@@ -109,15 +120,84 @@ def test_nothing_is_said_while_the_bridge_is_made() -> None:
     clock.run(scenario())
 
 
-def test_nothing_about_the_wait_while_the_phone_rings_for_who_is_next() -> None:
+def test_nothing_about_the_wait_while_a_phone_rings_for_the_caller() -> None:
     async def scenario() -> None:
-        world = World(queue(announcements=told(welcome="welcome")), agents={"anna": NEVER})
+        world = World(
+            queue(announcements=told(welcome="welcome")), agents=dict.fromkeys("ab", NEVER)
+        )
         first = world.call("first", hangs_up_s=3)
-        second = world.call("second", at_s=1, hangs_up_s=9)
+        second = world.call("second", hangs_up_s=3)
+        third = world.call("third", at_s=1, hangs_up_s=9)
         await world.over()
         assert [one.what for one in first.heard] == [["welcome"]]
-        assert [one.text for one in world.promises] == ["place: 2; wait: 10"]
-        assert second.heard[0].what == ["welcome", "place: 2", "wait: 10"]
+        assert [one.what for one in second.heard] == [["welcome"]]
+        # Those for whom a phone rings have an agent: the third waits for the first of two to end.
+        assert [one.text for one in world.promises] == ["place: 3; wait: 3"]
+        assert third.heard[0].what == ["welcome", "place: 3", "wait: 3"]
+
+    clock.run(scenario())
+
+
+def test_what_could_not_be_said_or_was_cut_off_is_no_promise_to_learn_from() -> None:
+    async def scenario() -> None:
+        world = World(
+            queue(announcements=told(), handling_prior_s=100.0),
+            agents={"anna": Manner(after_s=2, talks_s=30)},
+        )
+        busy(world, "anna")
+        world.call("first", at_s=1)
+        await asyncio.sleep(2)  # the announcement takes 4 s
+        world.room.agent_event("anna", AgentEvent.RELEASE)
+        world.room.agent_event("anna", AgentEvent.WRAPPED)
+        await world.over()
+        (promise,) = world.promises
+        assert promise.spoken_s is not None
+        assert not world.room.experience_of("sales").ratios
+
+    clock.run(scenario())
+
+
+class Speechless(QueuedCaller):
+    """A caller to whom nothing can be said, such as while the link is away."""
+
+    async def speak(self, what: Sequence[Utterance]) -> Speech:  # type: ignore[override]
+        return Over()
+
+
+class Over:
+    done = True
+
+    async def stop(self) -> None: ...
+
+
+def test_a_promise_that_could_not_be_spoken_is_no_row() -> None:
+    async def scenario() -> None:
+        world = World(queue(announcements=told()), agents={"anna": NEVER})
+        busy(world, "anna")
+        caller = Speechless(hangs_up_s=100.0)
+        with pytest.raises(CallerGone):
+            await world.room.serve(caller, QueueRequest(queue="sales"))
+        assert world.promises == []
+        assert caller.music_since == [0.0]
+
+    clock.run(scenario())
+
+
+class Deaf(QueuedCaller):
+    """Music cannot start before a time."""
+
+    async def music(self, name: str) -> bool:
+        return now_s() >= 10 and await super().music(name)
+
+
+def test_music_that_could_not_start_is_asked_for_again() -> None:
+    async def scenario() -> None:
+        world = World(queue(announcements=QUIET), agents={"anna": NEVER})
+        caller = Deaf(hangs_up_s=30.0)
+        asyncio.get_running_loop().call_at(12, caller.press, "5")  # any wake will do
+        with pytest.raises(CallerGone):
+            await world.room.serve(caller, QueueRequest(queue="sales"))
+        assert caller.music_since == [12]
 
     clock.run(scenario())
 
@@ -203,9 +283,9 @@ def test_the_record_of_promises_moves_the_margin() -> None:
             agents={"anna": Manner(after_s=1, talks_s=59)},
         )
         for number in range(30):
-            world.call(f"call{number}", at_s=60 * number)
+            world.call(f"call{number}", at_s=50 * number)
         await world.over()
-        known = world.room.experience["sales"]
+        known = world.room.experience_of("sales")
         # The record holds, for everybody who was told a number and then served, what really passed
         # after the last number over what the model had meant.
         kept = [
@@ -216,7 +296,7 @@ def test_the_record_of_promises_moves_the_margin() -> None:
             and visit.answered_at is not None
             and promise.estimate_s
             and promise.spoken_s is not None
-            and promise == last_with_a_number(world, visit.visit_id)
+            and promise == last_heard_out(world, visit)
         ]
         assert len(kept) >= 20
         assert sorted(known.ratios) == pytest.approx(sorted(kept))

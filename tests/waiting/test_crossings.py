@@ -74,7 +74,7 @@ def test_the_caller_hangs_up_while_a_phone_rings() -> None:
         assert world.visit().end_reason is VisitEnd.ABANDONED
         anna = world.room.agent("anna")
         assert (anna.since, anna.not_before) == (6, 0)  # ready at once, no rest: nothing missed
-        assert world.room.experience["sales"].abandoned == 1
+        assert world.room.experience_of("sales").abandoned == 1
 
     clock.run(scenario())
 
@@ -139,7 +139,9 @@ def test_an_agent_gone_before_the_bridge_stands_costs_no_place() -> None:
         assert [call for _, _, call in world.rings()] == ["first", "first", "second"]
         visit = world.visit("first")
         assert (seconds(visit.enqueued_at), seconds(visit.answered_at)) == (0, 10)
-        assert world.room.experience["sales"].waited_total_s == 10 + seconds_waited(world, "second")
+        assert world.room.experience_of("sales").waited_total_s == 10 + seconds_waited(
+            world, "second"
+        )
         assert world.ends == {"first": ANSWERED, "second": ANSWERED}
         never = (OfferEnd.NOT_CONNECTED, OfferEnd.ANSWERED, OfferEnd.ANSWERED)
         assert world.offer_ends() == [("anna", end) for end in never]
@@ -156,7 +158,9 @@ def test_it_is_the_next_agent_who_is_rung_then() -> None:
         await world.over()
         assert world.rings() == [(0, "anna", "ivan"), (2, "boris", "ivan"), (4, "vera", "ivan")]
         assert world.visit().agent == "vera"
-        assert world.room.experience["sales"].handled == 1  # an answer without talk teaches nothing
+        assert (
+            world.room.experience_of("sales").handled == 1
+        )  # an answer without talk teaches nothing
 
     clock.run(scenario())
 

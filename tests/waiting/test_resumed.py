@@ -47,7 +47,7 @@ def test_place_and_elapsed_wait_are_kept() -> None:
         assert world.callers["old"].visits == ["old"]
         # Anna takes them at 6, 32, 58 and 84; the seconds before the restart count as waited.
         waited_s = (10 + 6) + (70 + 32) + (60 + 58) + 84
-        assert world.room.experience["sales"].waited_total_s == pytest.approx(waited_s)
+        assert world.room.experience_of("sales").waited_total_s == pytest.approx(waited_s)
 
     clock.run(scenario())
 

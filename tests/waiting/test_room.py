@@ -42,7 +42,7 @@ def test_a_call_from_entry_to_wrap_up_as_rows() -> None:
         assert (offer.visit_id, offer.leg_id) == (visit.visit_id, world.phones.legs[0].id)
         assert world.callers["ivan"].visits == [visit.visit_id]
         assert world.callers["ivan"].parted == [53]
-        assert world.room.experience["sales"].handled_total_s == 40 + 5
+        assert world.room.experience_of("sales").handled_total_s == 40 + 5
         assert world.room.agent("anna").idle_since == 53
 
     clock.run(scenario())
