@@ -6,13 +6,11 @@ BIN := .venv/bin
 
 .PHONY: setup run demo test check bench lock format clean
 
-setup: .venv/.installed .venv/asterisk-root
+setup: .venv/.installed
+	@deploy/asterisk/install.sh > .venv/asterisk-root.part && mv .venv/asterisk-root.part .venv/asterisk-root
 
 .venv/.installed: requirements.lock pyproject.toml deploy/python.sh
 	@deploy/python.sh "$(PYTHON)"
-
-.venv/asterisk-root: deploy/asterisk/install.sh .venv/.installed
-	@deploy/asterisk/install.sh > $@.part && mv $@.part $@
 
 run: setup
 	@$(BIN)/python -m ivr_server run --local

@@ -9,18 +9,20 @@ die() { printf 'python: error: %s\n' "$*" >&2; exit 1; }
 
 command -v "$python" >/dev/null || die "there is no $python: install Python 3.11 or later (apt-get install python3)."
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-  || die "$("$python" -V) is too old: Python 3.11 or later is needed (set PYTHON=...)."
+  || die "$("$python" -V) is too old: install Python 3.11 or later and name it, as in 'make PYTHON=python3.11 setup'."
 
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-  say "installing python3-venv with apt"
+  venv=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+  say "installing $venv with apt"
   run=(); [ "$(id -u)" -eq 0 ] || run=(sudo)
   "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq update >&2
-  "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >&2 \
-    || die "python3-venv could not be installed: run 'apt-get install python3-venv' as root."
+  "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y "$venv" >&2 \
+    || die "$venv could not be installed: run 'apt-get install $venv' as root."
 fi
 
 say "installing the locked packages into .venv (about 30 s the first time)"
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+# Also mends one that was interrupted before pip was in it, or whose Python is gone.
+.venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 pip() { # what pip says is shown only when it fails
   .venv/bin/python -m pip install --disable-pip-version-check "$@" >.venv/pip.log 2>&1 \
     || { tail -n 15 .venv/pip.log >&2; return 1; }

@@ -35,6 +35,7 @@ from ivr_server.errors import LinkError
 from ivr_server.flow.spec import Flow
 from ivr_server.flows import FlowVersions, Plans
 from ivr_server.speech.speech import Speech
+from ivr_server.storage import recordings
 from ivr_server.storage.journal import Journal, OpenCall
 from ivr_server.storage.writer import Writer
 from ivr_server.waiting.room import WaitingRoom
@@ -148,6 +149,7 @@ class Service:
                 await self.archive.drain()
         except TimeoutError:
             log.warning("recordings_left_for_the_next_start")
+        self.archive.close()
         carrying = asyncio.create_task(self.writer.run())
         await self.writer.drain(DRAIN_S)
         carrying.cancel()
@@ -410,9 +412,10 @@ class Service:
                 self._arrived(StasisStart(channel=info, args=info.dialplan.app_data.split(",")[1:]))
 
     def _sweep_spool(self, known: set[str]) -> None:
-        """Remove what the dialplan began to record for callers who never reached us.
+        """Put aside what the dialplan began to record for callers who never reached us.
 
-        They heard the apology and the fallback; no story has a row for these files.
+        They heard the apology and the fallback; no story has a row for these files. Nothing is
+        deleted: `reconcile` lists them.
         """
         for file in self.settings.spool.glob("*.wav"):
             try:
@@ -420,8 +423,8 @@ class Service:
             except FileNotFoundError:
                 continue  # filed meanwhile
             if old and file.stem not in known:
-                log.warning("orphan_recording_removed", file=file.name)
-                file.unlink(missing_ok=True)
+                log.warning("orphan_recording_put_aside", file=file.name)
+                recordings.put_aside(file, self.settings.recordings)
 
 
 def _still_recording(opened: OpenCall, leg_id: str) -> facts.Recording | None:
@@ -440,11 +443,11 @@ def _clean(text: str, length: int) -> str:
     return _CONTROL.sub("", text)[:length]
 
 
-def _moment(epoch: str) -> datetime | None:
-    """The start of the recording, as the dialplan noted it (seconds since 1970, with ms)."""
+def _moment(utc: str) -> datetime | None:
+    """The start of the recording, as the dialplan noted it (ISO 8601 without a zone, in UTC)."""
     try:
-        return datetime.fromtimestamp(float(epoch), UTC)
-    except (ValueError, OverflowError, OSError):
+        return datetime.fromisoformat(utc).replace(tzinfo=UTC)
+    except ValueError:
         return None
 
 

@@ -9,25 +9,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
 
 from ivr_server import facts
-from ivr_server.audio.mix import MixingDesk
+from ivr_server.audio.mix import MixingDesk, Stopped
 from ivr_server.errors import IvrError
 from ivr_server.storage import recordings
 
 log = structlog.get_logger(__name__)
 
 SHELVES_KEPT = 1000
+RETRY_S = 30.0  # a recording that could not be moved, for want of room or rights
+NOTHING_TO_MIX = "no leg with audio"
 
 
 class Journal(Protocol):
     """Where facts go."""
 
-    def append(self, fact: facts.Fact) -> None: ...
+    def append(self, *facts: facts.Fact) -> None: ...
 
 
 @dataclass
@@ -35,6 +38,7 @@ class _Shelf:
     """The recordings of one call until the mix is made."""
 
     settling: set[asyncio.Task[None]] = field(default_factory=set)
+    starts: list[datetime] = field(default_factory=list)  # of what is or was being settled
     settled: list[tuple[facts.LegKind, facts.Recording]] = field(default_factory=list)
     over: bool = False
 
@@ -48,15 +52,17 @@ class RecordingArchive:
         self._desk = MixingDesk()
         self._shelves: dict[str, _Shelf] = {}
         self._mixing: set[asyncio.Task[None]] = set()
+        self._retries: set[asyncio.TimerHandle] = set()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)  # what people said
 
     def leg_over(
         self, recording: facts.Recording, kind: facts.LegKind, expected_s: float | None
     ) -> None:
         """Verify and file the recording of a leg that is over; None if its length is not known."""
         shelf = self._shelf(recording.call_id)
-        task = _spawn(self._settle(shelf, recording, kind, expected_s))
-        shelf.settling.add(task)
-        task.add_done_callback(shelf.settling.discard)
+        shelf.starts.append(recording.started_at)
+        self._begin(shelf, recording, kind, expected_s)
         if shelf.over:  # it ended after its call: the mix is made again, with it
             self.call_over(recording.call_id)
 
@@ -69,7 +75,11 @@ class RecordingArchive:
         shelf = self._shelf(call_id)
         shelf.over = True
         if shelf.settling or shelf.settled:
-            task = _spawn(self._mix(call_id, shelf))
+            # Written before the legs are settled: until it is made the call stays open in the
+            # journal, so that a service that stops now leaves it to the next.
+            mix = _planned(call_id, shelf)
+            self._journal.append(mix)
+            task = _spawn(self._mix(mix, shelf))
             self._mixing.add(task)
             task.add_done_callback(self._mixing.discard)
 
@@ -77,6 +87,12 @@ class RecordingArchive:
         """Wait for everything that is under way."""
         while tasks := {*self._mixing, *(t for s in self._shelves.values() for t in s.settling)}:
             await asyncio.wait(tasks)
+
+    def close(self) -> None:
+        """The service stops: mixes that are not made by now are left to the next one."""
+        for retry in self._retries:
+            retry.cancel()
+        self._desk.close()
 
     def _shelf(self, call_id: str) -> _Shelf:
         """The shelf of a call. Those of calls that are over are kept a while, for late legs."""
@@ -88,20 +104,58 @@ class RecordingArchive:
                 del self._shelves[oldest]
         return shelf
 
+    def _begin(
+        self,
+        shelf: _Shelf,
+        recording: facts.Recording,
+        kind: facts.LegKind,
+        expected_s: float | None,
+        *,
+        again: bool = False,
+    ) -> None:
+        task = _spawn(self._settle(shelf, recording, kind, expected_s, again=again))
+        shelf.settling.add(task)
+        task.add_done_callback(shelf.settling.discard)
+
     async def _settle(
         self,
         shelf: _Shelf,
         recording: facts.Recording,
         kind: facts.LegKind,
         expected_s: float | None,
+        *,
+        again: bool,
     ) -> None:
         settled = await recordings.settle(
             recording, raw=Path(recording.path), lasted_s=expected_s, folder=self._folder
         )
+        if settled != recording:
+            self._journal.append(settled)
+        if settled.state is facts.RecordingState.RECORDING:
+            self._later(shelf, settled, kind, expected_s)
+            return
         shelf.settled.append((kind, settled))
-        self._journal.append(settled)
+        if again and shelf.over:
+            self.call_over(recording.call_id)  # the mix is made again, with it
 
-    async def _mix(self, call_id: str, shelf: _Shelf) -> None:
+    def _later(
+        self,
+        shelf: _Shelf,
+        recording: facts.Recording,
+        kind: facts.LegKind,
+        expected_s: float | None,
+    ) -> None:
+        """It could not be moved: again in a while, for as long as this service runs."""
+
+        def begin() -> None:
+            self._retries.discard(timer)
+            self._begin(shelf, recording, kind, expected_s, again=True)
+
+        timer = asyncio.get_running_loop().call_later(RETRY_S, begin)
+        self._retries.add(timer)
+
+    async def _mix(self, mix: facts.Recording, shelf: _Shelf) -> None:
+        call_id = mix.call_id
         while shelf.settling:
             await asyncio.wait(shelf.settling)
         usable = [
@@ -110,19 +164,11 @@ class RecordingArchive:
             if one.state in (facts.RecordingState.OK, facts.RecordingState.SHORT)
         ]
         if not usable:
+            empty = facts.RecordingState.EMPTY
+            self._journal.append(replace(mix, state=empty, detail=NOTHING_TO_MIX))
             return
         first = min(one.started_at for _, one in usable)
-        mix = facts.Recording(
-            recording_id=f"{call_id}-mix",
-            call_id=call_id,
-            leg_id=None,
-            kind="mix",
-            state=facts.RecordingState.RECORDING,  # after a crash the next service makes it
-            path="",
-            started_at=first,
-            detail="left: caller, right: agents",
-        )
-        self._journal.append(mix)
+        mix = replace(mix, started_at=first)
         sides: dict[bool, list[tuple[Path, float]]] = {True: [], False: []}
         for kind, one in usable:
             offset = (one.started_at - first).total_seconds()
@@ -132,6 +178,8 @@ class RecordingArchive:
         name = recordings.place(mix, "mix.ogg")
         try:
             made = await self._desk.mix(sides[True], sides[False], self._folder / name)
+        except Stopped:
+            return  # its row says that it is still to be made
         except (IvrError, OSError) as error:
             log.warning("mix_failed", call_id=call_id, error=str(error))
             self._journal.append(
@@ -148,6 +196,21 @@ class RecordingArchive:
                 sha256=made.sha256,
             )
         )
+
+
+def _planned(call_id: str, shelf: _Shelf) -> facts.Recording:
+    """The row of a mix that is still to be made."""
+    known = [one.started_at for _, one in shelf.settled]
+    return facts.Recording(
+        recording_id=f"{call_id}-mix",
+        call_id=call_id,
+        leg_id=None,
+        kind="mix",
+        state=facts.RecordingState.RECORDING,
+        path="",
+        started_at=min([*known, *shelf.starts]),
+        detail="left: caller, right: agents",
+    )
 
 
 def _spawn(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

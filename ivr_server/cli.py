@@ -35,7 +35,7 @@ from ivr_server.flows import SITE, examine_files, load_plans
 from ivr_server.instance import PROJECT, cache, installation
 from ivr_server.speech.speech import Speech
 from ivr_server.speech.used import utterances
-from ivr_server.storage import migrations, reader
+from ivr_server.storage import audit, migrations, reader
 from ivr_server.testing import flowcases
 from ivr_server.testing.scripted import ScriptedCaller
 
@@ -260,10 +260,14 @@ def test_flows(
 
 @app.command()
 def doctor() -> None:
-    """What is wrong on this machine, and what to do about it."""
+    """What is wrong on this machine, and what to do about it.
+
+    With the IVR_* variables of a service it also looks at Asterisk, the database and the prompts.
+    """
     from ivr_server import doctor as physician
 
-    findings = asyncio.run(physician.examine(installation, LOCAL))
+    given = settings() if "IVR_ARI_URL" in os.environ else None
+    findings = asyncio.run(physician.examine(installation, given, LOCAL))
     table = Table("part", "state", "what to do")
     for finding in findings:
         state = "[green]ok[/green]" if finding.ok else "[red]wrong[/red]"
@@ -276,9 +280,16 @@ def doctor() -> None:
 @app.command()
 def reconcile(
     folder: Annotated[Path, typer.Option(help="Folder of the local instance.")] = LOCAL,
+    hashes: Annotated[
+        bool, typer.Option("--hash", help="Also read every file and compare its SHA-256.")
+    ] = False,
 ) -> None:
-    """Rows that do not add up; exit code 1 if there are any."""
-    found = asyncio.run(reader.problems(_database(folder)))
+    """Rows that do not add up, rows without their file, files without a row; exit code 1 if there
+    are any."""
+    url = _database(folder)
+    recordings = Path(os.environ.get("IVR_RECORDINGS", folder / "recordings"))
+    found = asyncio.run(reader.problems(url))
+    found += asyncio.run(audit.files(url, recordings, hashes=hashes))
     table = Table("problem", "call", "item", "detail")
     for row in found:
         table.add_row(row.problem, row.call_id, row.item_id, row.detail or "")

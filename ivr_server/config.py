@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -189,12 +189,12 @@ class Settings:
 
     ari_url: str
     ari_user: str = "ivr"
-    ari_password: str
+    ari_password: str = field(repr=False)
     ami_host: str = "127.0.0.1"
     ami_port: int = 5038
     ami_user: str = "ivr"
-    ami_password: str
-    database_url: str
+    ami_password: str = field(repr=False)
+    database_url: str = field(repr=False)
     flows: Path = Path("flows")
     prompts: Path = Path("prompts")
     state: Path = Path("state")  # journal, flow versions
@@ -224,24 +224,22 @@ def settings(environment: Mapping[str, str] = os.environ, **given: object) -> Se
 
     Raises SetupError for an unknown variable, a missing one, or a port that is no number.
     """
-    known = {f"IVR_{field.name.upper()}": field for field in fields(Settings)}
+    known = {f"IVR_{one.name.upper()}": one for one in fields(Settings)}
     values: dict[str, object] = dict(given)
     for name, text in environment.items():
         if not name.startswith("IVR_") or name in _OTHERS:
             continue
-        field = known.get(name)
-        if field is None:
+        one = known.get(name)
+        if one is None:
             raise SetupError(f"Unknown variable {name}: {nearest(name, [*known, *_OTHERS])}")
-        if field.type == "int":
+        if one.type == "int":
             if not text.isdigit() or not 0 < int(text) < 65536:
                 raise SetupError(f"{name}={text} is no port: give a number from 1 to 65535.")
-            values[field.name] = int(text)
+            values[one.name] = int(text)
         else:
-            values[field.name] = Path(text) if field.type == "Path" else text
+            values[one.name] = Path(text) if one.type == "Path" else text
     missing = [
-        name
-        for name, field in known.items()
-        if field.name not in values and field.name in _REQUIRED
+        name for name, one in known.items() if one.name not in values and one.name in _REQUIRED
     ]
     if missing:
         raise SetupError(

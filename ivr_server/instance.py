@@ -8,6 +8,7 @@ from the environment.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,9 +16,10 @@ import secrets as token
 import shutil
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ivr_server import ports
 from ivr_server.asterisk import files
@@ -46,14 +48,18 @@ def installation() -> Installation:
     return Installation(Path(root))
 
 
+def _token() -> str:
+    return token.token_urlsafe(24)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
     """Generated passwords. Never in source, never in a log."""
 
-    ari: str = field(default_factory=lambda: token.token_urlsafe(24))
-    ami: str = field(default_factory=lambda: token.token_urlsafe(24))
-    postgres: str = field(default_factory=lambda: token.token_urlsafe(24))
-    sip: str = field(default_factory=lambda: token.token_urlsafe(24))  # seed of account secrets
+    ari: str = field(default_factory=_token, repr=False)
+    ami: str = field(default_factory=_token, repr=False)
+    postgres: str = field(default_factory=_token, repr=False)
+    sip: str = field(default_factory=_token, repr=False)  # seed of account secrets
 
     def account(self, name: str) -> str:
         """The SIP secret of one account; derived, so that it outlives changes of the site."""
@@ -66,6 +72,14 @@ class Instance:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _hold(self.folder)
+        try:
+            self._take_up()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _take_up(self) -> None:
         self.secrets = self._secrets()
         self.asterisk_state = self.folder / "asterisk"
         self.etc = self.folder / "etc" / "asterisk"
@@ -83,20 +97,21 @@ class Instance:
         for private in (self.asterisk_state, self.etc.parent, self.recordings, self.state):
             private.mkdir(mode=0o700, exist_ok=True)
         remembered = self.folder / "ports.json"
-        preferred = json.loads(remembered.read_text())["base"] if remembered.exists() else None
+        preferred = _kept(remembered).get("base")
         self.ports = ports.take(cache() / "ports", preferred, in_use=self.asterisk.running())
         if preferred is not None and self.ports.base != preferred and self.asterisk.running():
             raise SetupError(
                 f"Ports {preferred}.. of {self.folder} are held by another process while its "
                 f"Asterisk (pid {self.asterisk.pid}) runs: is this instance already being served?"
             )
-        remembered.write_text(json.dumps({"base": self.ports.base}))
+        _keep(remembered, {"base": self.ports.base})
 
     def close(self) -> None:
         """Give the ports back, and the folder of control sockets once Asterisk is down."""
         if not self.asterisk.running():
             shutil.rmtree(self._run_folder(), ignore_errors=True)
         self.ports.release()
+        os.close(self._lock)
 
     @property
     def ari(self) -> AriAddress:
@@ -169,10 +184,42 @@ class Instance:
 
     def _secrets(self) -> Secrets:
         file = self.folder / "secrets.json"
-        if file.exists():
-            return Secrets(**json.loads(file.read_text()))
+        if kept := _kept(file):
+            return Secrets(**kept)
         made = Secrets()
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(made.__dict__, stream, indent=2)
+        _keep(file, made.__dict__)
         return made
+
+
+def _hold(folder: Path) -> int:
+    """A lock on the folder for as long as this process uses it."""
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise SetupError(
+            f"{folder} is in use by another process: stop that, or name a folder of its own with "
+            "--folder."
+        ) from None
+    return lock
+
+
+def _kept(file: Path) -> dict[str, Any]:
+    """What was kept in a file of ours; nothing if it was never written."""
+    if not file.exists():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+    except ValueError:
+        raise SetupError(f"{file} is damaged: remove it, and a new one is made.") from None
+    return found
+
+
+def _keep(file: Path, what: Mapping[str, Any]) -> None:
+    """Write it whole or not at all, for nobody else to read."""
+    draft = file.with_suffix(".part")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        json.dump(dict(what), stream, indent=2)
+    draft.replace(file)

@@ -18,8 +18,10 @@ SELECT
     waits.wait_s,
     visit.end_reason AS queue_outcome,
     coalesce(rings.ring_attempts, 0)::integer AS ring_attempts,
-    coalesce(visit.agent, partner.agent, partner.number) AS agent,
-    coalesce(waits.talk_s, dialled.talk_s) AS talk_s,
+    coalesce(partner.agent, partner.number) AS agent,
+    CASE WHEN waits.talk_s IS NOT NULL OR dialled.talk_s IS NOT NULL THEN
+        coalesce(waits.talk_s, 0) + coalesce(dialled.talk_s, 0)
+    END AS talk_s,
     calls.end_reason,
     round(extract(epoch FROM calls.ended_at - calls.started_at), 1)::double precision AS total_s,
     CASE WHEN calls.ended_at IS NOT NULL THEN
@@ -43,7 +45,7 @@ LEFT JOIN LATERAL (
 ) AS steps ON true
 LEFT JOIN LATERAL (
     -- The stay that counts: the last that was answered, else the last.
-    SELECT queue, place_at_entry, end_reason, agent
+    SELECT queue, place_at_entry, end_reason
     FROM visits
     WHERE visits.call_id = calls.call_id
     ORDER BY answered_at IS NOT NULL DESC, enqueued_at DESC, visit_id DESC
@@ -51,8 +53,9 @@ LEFT JOIN LATERAL (
 ) AS visit ON true
 LEFT JOIN LATERAL (
     SELECT
-        round(sum(extract(epoch FROM coalesce(answered_at, visits.ended_at) - enqueued_at)), 1)
-            ::double precision AS wait_s,
+        CASE WHEN bool_and(visits.ended_at IS NOT NULL) THEN
+            round(sum(extract(epoch FROM coalesce(answered_at, visits.ended_at) - enqueued_at)), 1)
+        END::double precision AS wait_s,
         round(sum(extract(epoch FROM coalesce(released_at, calls.ended_at) - answered_at)), 1)
             ::double precision AS talk_s
     FROM visits
@@ -74,6 +77,11 @@ LEFT JOIN LATERAL (
     SELECT agent, nullif(number, '') AS number
     FROM legs
     WHERE legs.call_id = calls.call_id AND legs.kind <> 'caller' AND legs.answered_at IS NOT NULL
+        -- Not an agent who picked up and was never connected.
+        AND NOT EXISTS (
+            SELECT FROM offers
+            WHERE offers.leg_id = legs.leg_id AND offers.end_reason IS DISTINCT FROM 'answered'
+        )
     ORDER BY answered_at DESC
     LIMIT 1
 ) AS partner ON true
@@ -202,12 +210,14 @@ SELECT
     END
 FROM recordings WHERE recordings.state IN ('short', 'missing', 'unreadable')
 UNION ALL
--- A file is verified within seconds of the end of its call; a minute is a fault.
+-- A file is verified within seconds of the end of its call; a minute is a fault. Mixes wait for
+-- each other, so that calls come first.
 SELECT
     'recording of an ended call not verified', recordings.call_id, recordings.recording_id,
     calls.ended_at, recordings.path
 FROM recordings JOIN calls USING (call_id)
-WHERE recordings.state = 'recording' AND calls.ended_at < now() - interval '1 minute'
+WHERE recordings.state = 'recording'
+    AND calls.ended_at < now() - CASE recordings.kind WHEN 'mix' THEN interval '1 hour' ELSE interval '1 minute' END
 UNION ALL
 SELECT
     'recording without length or hash', recordings.call_id, recordings.recording_id,

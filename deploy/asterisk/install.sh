@@ -6,12 +6,14 @@
 # is registered with the host) below IVR_CACHE, where all clones share it.
 #
 #   IVR_CACHE          cache folder (default: ${XDG_CACHE_HOME:-~/.cache}/ivr-server)
-#   IVR_DEBIAN_MIRROR  a Debian mirror, where the host's own apt sources do not name one (Ubuntu)
-#   IVR_ASTERISK_SUITE Debian suite to take Asterisk from (default: forky)
+#   IVR_DEBIAN_MIRROR  a Debian mirror, where the host's own apt sources are not to be used
+#   IVR_ASTERISK_SUITE suite to take Asterisk from (default: forky; on Ubuntu without a Debian mirror: devel)
 set -euo pipefail
 
 cache=${IVR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ivr-server}
-suite=${IVR_ASTERISK_SUITE:-forky}
+ubuntu=$(. /etc/os-release 2>/dev/null; [ "${ID:-}" = ubuntu ] && [ -z "${IVR_DEBIAN_MIRROR:-}" ] && echo yes || true)
+suite=${IVR_ASTERISK_SUITE:-$([ -n "$ubuntu" ] && echo devel || echo forky)}
+components=$([ -n "$ubuntu" ] && echo main,universe || echo main)
 root=$cache/asterisk-$suite
 packages=asterisk,asterisk-core-sounds-ru-wav,asterisk-core-sounds-en-wav,asterisk-moh-opsound-wav,sip-tester
 
@@ -60,27 +62,34 @@ as_root() {
 if ! command -v mmdebstrap >/dev/null; then
   say "installing the tool mmdebstrap with apt"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >&2 || die "apt-get update failed: check this machine's package sources."
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends mmdebstrap debian-archive-keyring >&2 \
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends mmdebstrap $([ -n "$ubuntu" ] || echo debian-archive-keyring) >&2 \
     || die "apt-get could not install mmdebstrap: check this machine's package sources."
 fi
 
-# The mirror that apt on this host already uses for Debian itself.
+# The mirror that apt on this host already uses for the distribution itself: the first source with a
+# suite of Debian or Ubuntu, not of security updates, and with the component "main".
 host_mirror() {
-  local file
+  local suites='^(bookworm|trixie|forky|sid|stable|testing|unstable|jammy|noble|questing|resolute|devel)$' file
   for file in /etc/apt/sources.list.d/*.sources; do
     [ -e "$file" ] || continue
-    awk 'tolower($1)=="uris:" {uri=$2} tolower($1)=="suites:" {suite=$2}
-         tolower($1)=="signed-by:" && /debian-archive/ && uri && suite !~ /security/ {print uri; exit}' "$file"
+    awk -v suites="$suites" '
+      function flush() { if (uri && suite ~ suites && main) { print uri; exit } uri = suite = main = "" }
+      NF == 0 { flush() }
+      tolower($1) == "uris:" { uri = $2 }
+      tolower($1) == "suites:" { suite = $2 }
+      tolower($1) == "components:" { for (i = 2; i <= NF; i++) if ($i == "main") main = 1 }
+      END { flush() }' "$file"
   done
-  awk '$1=="deb" { for (i=2;i<NF;i++) if ($i ~ /^(https?|file):/ && $(i+1) ~ /^(bookworm|trixie|forky|sid|stable|testing)$/) {print $i; exit} }' \
-    /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true
+  awk -v suites="$suites" '$1 == "deb" {
+      for (i = 2; i < NF; i++) if ($i ~ /^(https?|file):/ && $(i + 1) ~ suites && $0 ~ / main( |$)/) { print $i; exit }
+    }' /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true
 }
 mirror=${IVR_DEBIAN_MIRROR:-$(host_mirror | head -n 1)}
-[ -n "$mirror" ] || die "no Debian mirror found in this host's apt sources: set IVR_DEBIAN_MIRROR to one and run again."
+[ -n "$mirror" ] || die "no mirror of Debian or Ubuntu found in this host's apt sources: set IVR_DEBIAN_MIRROR to a Debian mirror and run again."
 
 work=$(mktemp -d "$cache/asterisk-$suite.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-extract() { mmdebstrap --variant=extract --mode=chrootless "$@" --include="$packages" "$suite" "$work/root" "$mirror" >"$work/log" 2>&1; }
+extract() { mmdebstrap --variant=extract --mode=chrootless --components="$components" "$@" --include="$packages" "$suite" "$work/root" "$mirror" >"$work/log" 2>&1; }
 say "downloading Asterisk and its sounds (about 120 MB, once for all clones)"
 if ! extract; then
   if grep -q 'is expired' "$work/log"; then

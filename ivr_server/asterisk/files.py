@@ -24,7 +24,7 @@ class Account:
     """One SIP account: an agent's phone, or a phone that calls the numbers."""
 
     name: str
-    secret: str  # empty: no password is asked for (benchmarks on loopback only)
+    secret: str = field(repr=False)  # empty: no password is asked for (benchmarks on loopback only)
     agent: bool = False  # an agent's phone; others are phones and trunks that callers use
     number: str = ""  # what others see as its caller id
     display: str = ""
@@ -108,7 +108,8 @@ def _number(number: Number) -> str:
     extension = _digits(number.extension)
     lines = [
         f"exten => {extension},1,Set(CHANNEL(language)={number.language})",
-        " same => n,Set(IVR_STARTED=${STRFTIME(,UTC,%s.%3q)})",
+        # Not %s: the C library takes the fields for local time, whatever the zone here says.
+        " same => n,Set(IVR_STARTED=${STRFTIME(,UTC,%Y-%m-%dT%H:%M:%S.%3q)})",
     ]
     if number.record:
         lines.append(" same => n,MixMonitor(,r(${IVR_SPOOL}/${UNIQUEID}.wav))")

@@ -14,7 +14,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
@@ -40,7 +40,7 @@ class AriAddress:
 
     url: str  # e.g. http://127.0.0.1:8088
     user: str
-    password: str
+    password: str = field(repr=False)
     app: str = "ivr"
 
 

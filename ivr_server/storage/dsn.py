@@ -52,8 +52,8 @@ async def connect(dsn: str) -> AsyncIterator[Any]:
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings={"application_name": "ivr-server", "timezone": "UTC"},
         )
-    except ValueError as error:
-        raise not_an_address(error) from error
+    except ValueError:
+        raise not_an_address() from None
     try:
         yield connection
     except BaseException:
@@ -94,14 +94,18 @@ def address(dsn: str) -> str:
     """Host, port and database of a DSN, without the password. Raises SetupError."""
     try:
         parts = urlsplit(dsn)
-        return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
-    except ValueError as error:
-        raise not_an_address(error) from error
+        place = f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+    except ValueError:
+        raise not_an_address() from None
+    if "@" in place or parts.fragment or any(sign.isspace() for sign in dsn):
+        raise not_an_address()  # a password that is not percent-encoded has been cut in two
+    return place
 
 
-def not_an_address(error: ValueError) -> SetupError:
+def not_an_address() -> SetupError:
     """What to say of a DSN that cannot be read; it may hold a password and is not repeated."""
     return SetupError(
-        f"IVR_DATABASE_URL is no address of a Postgres ({error}): write "
-        "postgresql://user:password@host:port/database."
+        "IVR_DATABASE_URL is no address of a Postgres: write "
+        "postgresql://user:password@host:port/database, with special characters of the password "
+        "percent-encoded (`/` is %2F, `#` is %23, `@` is %40, a space is %20)."
     )

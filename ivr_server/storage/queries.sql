@@ -143,3 +143,9 @@ ORDER BY call_id, kind = 'mix', offset_s, recording_id;
 SELECT problem, call_id, item_id, noticed_at, detail
 FROM reconcile_problems
 ORDER BY noticed_at DESC NULLS LAST, call_id, problem, item_id;
+
+-- recordings_filed --
+-- Read which file each recording is said to be in.
+SELECT recording_id, call_id, state, path, bytes, sha256, started_at
+FROM recordings
+WHERE path <> '';

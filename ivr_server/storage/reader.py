@@ -63,8 +63,8 @@ class ReconcileProblem:
 
 async def calls(dsn: str, since: datetime) -> list[CallRow]:
     """The calls that came in at or after `since`, oldest first. Raises SetupError."""
-    found = await _fetch(dsn, "calls_since", since)
-    listed = await _fetch(dsn, "recordings_of", [row["call_id"] for row in found])
+    found = await fetch(dsn, "calls_since", since)
+    listed = await fetch(dsn, "recordings_of", [row["call_id"] for row in found])
     files: dict[str, list[Recording]] = defaultdict(list)
     for row in listed:
         recording = Recording(**{**row, "state": RecordingState(row["state"])})
@@ -74,10 +74,11 @@ async def calls(dsn: str, since: datetime) -> list[CallRow]:
 
 async def problems(dsn: str) -> list[ReconcileProblem]:
     """What does not add up, newest first; empty when all is well. Raises SetupError."""
-    return [ReconcileProblem(**row) for row in await _fetch(dsn, "problems")]
+    return [ReconcileProblem(**row) for row in await fetch(dsn, "problems")]
 
 
-async def _fetch(dsn: str, query: str, *parameters: Any) -> list[dict[str, Any]]:
+async def fetch(dsn: str, query: str, *parameters: Any) -> list[dict[str, Any]]:
+    """The rows of one statement of queries.sql. Raises SetupError."""
     try:
         async with connect(dsn) as connection:
             return [dict(row) for row in await connection.fetch(QUERIES[query], *parameters)]

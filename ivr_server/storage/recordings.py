@@ -25,6 +25,7 @@ FINISH_S = 5.0  # Asterisk closes the file within milliseconds of the hangup; a 
 BRIEF_FINISH_S = 1.0  # for a leg that may have no audio, hence no file to wait for
 SHORT_S = 1.0
 SHORT_SHARE = 0.1
+ORPHANS = "orphans"
 _POLL_S = (0.02, 0.5)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,190}")
 _HEAD_BYTES = 4096
@@ -70,7 +71,8 @@ async def settle(
 
     `raw` is where Asterisk wrote it, `lasted_s` how long the leg was recorded (None: not known,
     as after a restart), `folder` the folder of recordings, `finish_s` how long to wait for
-    Asterisk. May be called again after a crash.
+    Asterisk. May be called again after a crash, and when the state is still `recording` because
+    the file could not be moved.
     """
     target = folder / place(recording, f"{recording.leg_id or recording.recording_id}.wav")
     source = await asyncio.to_thread(lambda: raw if raw.exists() or not target.exists() else target)
@@ -87,6 +89,15 @@ async def settle(
             detail=settled.detail,
         )
     return settled
+
+
+def put_aside(file: Path, folder: Path) -> None:
+    """Move a file that no row knows to `orphans` below the recordings; where that cannot be done
+    it stays. Blocks."""
+    try:
+        _move(file, folder / ORPHANS / file.name)
+    except OSError as error:
+        report("warning", "orphan_not_moved", file=file.name, reason=error.strerror)
 
 
 async def _finished(path: Path, finish_s: float) -> None:
@@ -141,13 +152,9 @@ def _settled(
         path = target.relative_to(folder).as_posix()
     except OSError as error:
         notes.append(f"not moved ({error.strerror}): give the service room and rights in {folder}")
-        return replace(
-            recording,
-            state=RecordingState.UNREADABLE if duration_s is None else state,
-            path=str(source),
-            duration_s=duration_s,
-            detail="; ".join(notes),
-        )
+        # Not settled: its call stays open in the journal, so that it is tried again, also by the
+        # next service.
+        return replace(recording, path=str(source), detail="; ".join(notes))
     return replace(
         recording,
         state=state,
@@ -204,7 +211,7 @@ def _move(source: Path, target: Path) -> None:
     """Into place in one step, also from another file system. Raises OSError."""
     if source == target:
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         source.rename(target)
         return

@@ -63,6 +63,7 @@ class Writer:
         self._mark = load_mark(self._folder)
         self._mark_saved = True
         self._connected = False
+        self._carried = 0  # batches Postgres took, or times it had nothing to take
         self._shipped = 0
         self._refused = 0
         self._damaged = 0
@@ -86,17 +87,18 @@ class Writer:
         """Carry facts until cancelled. Postgres being away is no error here."""
         failures = 0
         while True:
-            connected = False
+            before = self._carried
             try:
                 async with connect(self._dsn) as connection:
-                    connected = True
-                    self._arrived(connection)
+                    connection.add_termination_listener(lambda _: self._hurry.set())
                     await self._carry(connection)
             except ERRORS as error:
                 self._left(error)
-            failures = 0 if connected else failures + 1
+            # A server that lets us in and then refuses our rows has not served us.
+            failures = 0 if self._carried > before else failures + 1
             first, longest = BACKOFF_S
             pause = min(longest, first * 2 ** min(failures, 10))
+            self._hurry.clear()  # set by the end of the connection
             await self._pause(pause * (0.5 + self._jitter() / 2))
 
     async def drain(self, timeout_s: float) -> bool:
@@ -116,8 +118,9 @@ class Writer:
         here = (self._mark.segment, self._mark.offset)
         return here == self._journal.position and not self._journal.pending
 
-    def _arrived(self, connection: Any) -> None:
-        connection.add_termination_listener(lambda _: self._hurry.set())
+    def _served(self) -> None:
+        """Postgres has taken what there was, or there was nothing."""
+        self._carried += 1
         if self._last_error:
             report("info", "postgres_is_back", lag=self.status.lag)
         self._connected, self._last_error = True, ""
@@ -135,6 +138,8 @@ class Writer:
             if connection.is_closed():
                 raise ConnectionResetError("it closed the connection")
             if self._done():
+                if not self._connected:
+                    self._served()
                 await self._pause(self._interval_s)
                 continue
             batch, mark, count, damaged = await asyncio.to_thread(self._next)
@@ -143,6 +148,7 @@ class Writer:
             await asyncio.to_thread(self._advance, mark)
             self._shipped += count
             self._damaged += damaged
+            self._served()
             self._moved.set()
             if count < self._batch:
                 await self._pause(self._interval_s)

@@ -15,7 +15,7 @@ import pytest
 
 from ivr_server.audio import ffmpeg, mix
 from ivr_server.audio.ffmpeg import find_ffmpeg
-from ivr_server.audio.mix import Mix, MixFailed, MixingDesk, stereo_mix
+from ivr_server.audio.mix import Mix, MixFailed, MixingDesk, Stopped, stereo_mix
 from ivr_server.audio.wav import UnreadableAudio, write_wav
 from ivr_server.errors import SetupError
 
@@ -173,7 +173,7 @@ async def test_the_desk_mixes_no_more_than_its_limit_and_off_the_loop(
     lock = threading.Lock()
     together = threading.Barrier(2, timeout=10)  # broken if the desk never runs two at once
 
-    def counted(left: object, right: object, target: Path) -> Mix:
+    def counted(left: object, right: object, target: Path, *, stop: threading.Event) -> Mix:
         nonlocal busy, most
         assert threading.current_thread() is not threading.main_thread()
         with lock:
@@ -190,6 +190,28 @@ async def test_the_desk_mixes_no_more_than_its_limit_and_off_the_loop(
     done = await asyncio.gather(*(desk.mix([], [], target) for target in targets))
     assert [one.path for one in done] == targets
     assert most == 2
+
+
+async def test_a_closed_desk_gives_up_what_is_under_way_and_begins_nothing(tmp_path: Path) -> None:
+    """A service that stops must not wait for the mix of an hour."""
+    sound = write_tone(tmp_path / "caller.wav", 440, 21 * 20.0)
+    desk = MixingDesk(limit=1)
+    began = threading.Event()
+    original = mix._until
+
+    def noted(*args: object) -> object:
+        began.set()
+        desk.close()
+        return original(*args)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mix, "_until", noted)
+        with pytest.raises(Stopped):
+            await desk.mix([(sound, 0.0)], [], tmp_path / "a.ogg")
+    assert began.is_set()
+    with pytest.raises(Stopped):
+        await desk.mix([(sound, 0.0)], [], tmp_path / "b.ogg")
+    assert [one.name for one in tmp_path.iterdir()] == ["caller.wav"]
 
 
 def test_a_long_call_costs_no_more_memory_than_a_short_one(tmp_path: Path) -> None:

@@ -24,8 +24,13 @@ AGENT_HZ = {"anna": 880.0, "boris": 1250.0, "vera": 1600.0, "dmitri": 2100.0}
 
 @pytest.fixture(scope="session")
 async def machine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Local]:
-    """Asterisk, Postgres, prompts: everything but the service."""
-    up = await local.up(tmp_path_factory.mktemp("machine"), print, flows=FLOWS, fast=True)
+    """Asterisk, Postgres, prompts: everything but the service.
+
+    Asterisk lives in a zone that is not UTC: no time of ours may depend on it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Shanghai")
+        up = await local.up(tmp_path_factory.mktemp("machine"), print, flows=FLOWS, fast=True)
     yield up
     await up.down()
 

@@ -370,3 +370,19 @@ def test_append_is_fast(journal: Journal) -> None:
         times.append(time.perf_counter() - begin)
     # The target is 30 us; the median leaves out the noise of a shared machine.
     assert sorted(times)[len(times) // 2] < 100e-6
+
+
+def test_several_facts_are_one_write(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between them is impossible: the operating system gets them at once."""
+    writes: list[bytes] = []
+    real = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        writes.append(data)
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    told = stories.self_service()
+    journal.append(*told)
+    assert len(writes) == 1
+    assert writes[0].count(b"\n") == len(told) == journal.seq

@@ -10,20 +10,22 @@ import asyncpg
 import pytest
 
 from ivr_server.errors import SetupError
-from ivr_server.facts import CallEnd, Fact, LegKind, RecordingState
+from ivr_server.facts import (
+    Call,
+    CallEnd,
+    Fact,
+    Leg,
+    LegKind,
+    Offer,
+    OfferEnd,
+    RecordingState,
+    Visit,
+)
 from ivr_server.storage import reader
-from ivr_server.storage.rows import UPSERTS, rows
 
 from . import stories
-from .place import free_port
+from .place import free_port, store
 from .stories import START, at, call, leg
-
-
-async def store(dsn: str, *told: Fact) -> None:
-    connection = await asyncpg.connect(dsn)
-    for row in rows(told):
-        await connection.execute(UPSERTS[type(row.fact)], *row.values)
-    await connection.close()
 
 
 async def one(dsn: str, *told: Fact) -> reader.CallRow:
@@ -127,6 +129,33 @@ async def test_dialled_destination_counts_as_talk(dsn: str) -> None:
     ended = call("c", ended_at=at(31), end_reason=CallEnd.COMPLETED_BY_AGENT)
     row = await one(dsn, leg("c", "caller", 0, 1, 31), outside, ended)
     expect(row, agent="+74951112233", talk_s=20.0, queue=None, ring_attempts=0)
+
+
+async def test_all_talks_of_a_call_are_added_and_the_last_partner_counts(dsn: str) -> None:
+    outside = leg("second", "out", 55, 60, 80, kind=LegKind.OUTSIDE, number="+74951112233")
+    story = [fact for fact in stories.second_agent() if fact != stories.second_agent()[-1]]
+    ended = call("second", ended_at=at(81), end_reason=CallEnd.COMPLETED_BY_AGENT)
+    row = await one(dsn, *story, outside, ended)
+    expect(row, talk_s=34.0 + 20.0, agent="+74951112233", ring_attempts=2)
+
+
+async def test_an_agent_who_picked_up_and_was_never_connected_is_no_partner(dsn: str) -> None:
+    story = [
+        replace(fact, end_reason=OfferEnd.NOT_CONNECTED)
+        if isinstance(fact, Offer)
+        else replace(fact, answered_at=at(33))
+        if isinstance(fact, Leg) and fact.kind is LegKind.AGENT
+        else fact
+        for fact in stories.abandoned()
+    ]
+    expect(await one(dsn, *story), agent=None, talk_s=None)
+
+
+async def test_the_wait_is_empty_while_the_caller_waits_again(dsn: str) -> None:
+    again = Visit(visit_id="v-again", call_id="abandoned", queue="support", enqueued_at=at(40),
+                  place_at_entry=1)  # fmt: skip
+    story = [fact for fact in stories.abandoned() if not isinstance(fact, Call)]
+    expect(await one(dsn, call("abandoned"), *story, again), wait_s=None)
 
 
 async def test_call_in_progress_and_call_never_answered(dsn: str) -> None:

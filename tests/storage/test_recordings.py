@@ -139,9 +139,13 @@ async def test_place_that_cannot_be_written_leaves_the_file_where_it_is(tmp_path
     raw = wav(tmp_path / "raw.wav", 2.0)
     (tmp_path / "recordings").write_text("a file where a folder should be")
     got = await settle(going(), raw=raw, lasted_s=2, folder=tmp_path / "recordings")
-    assert (got.state, got.path) == (RecordingState.OK, str(raw))
+    assert (got.state, got.path) == (RecordingState.RECORDING, str(raw))
     assert "not moved" in got.detail
     assert raw.exists()
+    (tmp_path / "recordings").unlink()
+    again = await settle(got, raw=raw, lasted_s=2, folder=tmp_path / "recordings")
+    assert (again.state, again.detail) == (RecordingState.OK, "")
+    assert not raw.exists()
 
 
 async def test_other_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from ivr_server.errors import SetupError
 from ivr_server.facts import Step
-from ivr_server.storage import embedded
+from ivr_server.storage import embedded, migrations
+from ivr_server.storage import writer as writer_module
 from ivr_server.storage.embedded import EmbeddedPostgres
 from ivr_server.storage.journal import Journal
 from ivr_server.storage.lines import clean_text
@@ -246,3 +248,46 @@ async def test_damaged_line_is_passed_over(journal: Journal, dsn: str) -> None:
     assert await count(dsn) == 2
     assert (load_mark(again.folder).segment, load_mark(again.folder).offset) == again.position
     again.close()
+
+
+async def test_a_server_that_lets_us_in_but_has_no_tables_is_not_asked_without_pause(
+    journal: Journal, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schema was not brought up to date: a pause that grows, and one sentence."""
+    pauses: list[float] = []
+    monkeypatch.setattr(writer_module, "BACKOFF_S", (0.001, 0.016))
+    writer = Writer(journal, server.dsn, jitter=lambda: 1.0)
+    real = writer._pause
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await real(seconds)
+
+    monkeypatch.setattr(writer, "_pause", pause)
+    journal.append(call())
+    async with running(writer):
+        await until(lambda: len(pauses) > 6)
+        status = writer.status
+    assert pauses[:6] == [0.002, 0.004, 0.008, 0.016, 0.016, 0.016]
+    assert not status.connected
+    assert "bring the schema up to date with `ivr-server migrate up`" in status.last_error
+
+
+@pytest.mark.parametrize(
+    "dsn", ["postgresql://ivr:12/34secret@db/ivr", "postgresql://ivr:se#cret@db/ivr",
+            "postgresql://ivr:my secret@db/ivr", "postgresql://ivr:secret@db:port/ivr"],
+)  # fmt: skip
+async def test_a_password_that_breaks_the_address_is_never_repeated(
+    journal: Journal, dsn: str
+) -> None:
+    writer = Writer(journal, dsn)
+    journal.append(call())
+    async with running(writer):
+        await until(lambda: bool(writer.status.last_error))
+        said = writer.status.last_error
+    with pytest.raises(SetupError) as refused:
+        migrations.status(dsn)
+    for sentence in (said, str(refused.value)):
+        assert "cret" not in sentence
+        assert "12" not in sentence
+        assert "IVR_DATABASE_URL" in sentence
