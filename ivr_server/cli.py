@@ -31,8 +31,9 @@ from ivr_server.errors import ConfigError, IvrError, SetupError, nearest
 from ivr_server.flow import graph as graphs
 from ivr_server.flow import schema as schemas
 from ivr_server.flow.simulate import simulate as simulate_flow
-from ivr_server.flows import SITE, examine_files, load_plans
+from ivr_server.flows import SITE, examine_folder, load_plans
 from ivr_server.instance import PROJECT, cache, installation
+from ivr_server.speech.catalogue import PHRASES
 from ivr_server.speech.speech import Speech
 from ivr_server.speech.used import utterances
 from ivr_server.storage import audit, migrations, reader
@@ -107,7 +108,9 @@ async def _serve() -> None:
     given = settings()
     plans = load_plans(given.flows, given.prompts)
     speech = Speech(plans.catalogue, given.prompts, given.sounds, given.core_sounds)
-    await asyncio.to_thread(speech.build, utterances(plans.flows))
+    report = await asyncio.to_thread(speech.build, utterances(plans.flows))
+    for failure in report.failed:
+        err.print(f"warning: {failure}", markup=False, highlight=False)
     service = Service(given, plans, speech)
     await service.run(lambda: print("ready", flush=True))  # noqa: T201 - scripts wait for this line
 
@@ -156,7 +159,8 @@ def demo(
 @app.command()
 def check(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Flow files; all of flows/ if none is named.")
+        list[Path] | None,
+        typer.Argument(help="Flow files or folders of them; all of flows/ if none is named."),
     ] = None,
     flows: Annotated[Path, typer.Option(help="Folder with site.yaml and the flows.")] = FLOWS,
     prompts: Annotated[Path, typer.Option(help="Folder with the prompts.")] = PROMPTS,
@@ -171,16 +175,18 @@ def check(
             highlight=False,
         )
         return
-    plans = load_plans(flows, prompts)
-    named = {path.resolve() for path in paths}
-    rest = [
-        path for path in flows.glob("*.yaml") if path.name != SITE and path.resolve() not in named
-    ]
-    _, problems = examine_files([*paths, *rest], plans.site, plans.catalogue)
+    drafts = _yaml_files(paths)
+    for path in drafts:
+        if path.name in (SITE, PHRASES):
+            raise IvrError(f"{path} is no flow: it is checked by `ivr-server check` without names.")
+    named = {path.resolve() for path in drafts}
+    problems = examine_folder(flows, prompts, drafts).problems
     mine = [one for one in problems if Path(one.file).resolve() in named]
     if mine:
         raise ConfigError(mine)
-    out.print(f"{len(paths)} files: no mistakes.", highlight=False)
+    others = len(problems)
+    beside = f" ({others} elsewhere: `ivr-server check`)" if others else ""
+    out.print(f"{len(drafts)} files: no mistakes{beside}.", highlight=False)
 
 
 @app.command()
@@ -191,8 +197,11 @@ def schema(
     text = json.dumps(schemas.schema(), indent=2, ensure_ascii=False) + "\n"
     if output is None:
         sys.stdout.write(text)
-    else:
+        return
+    try:
         output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise IvrError(f"{output} cannot be written: {error.strerror}.") from None
 
 
 @app.command()
@@ -241,7 +250,7 @@ def test_flows(
     """Run YAML flow tests with no phone; report coverage of nodes and outcomes."""
     plans = load_plans(flows, prompts)
     results = []
-    for path in paths or sorted((flows / "tests").glob("*.yaml")):
+    for path in _yaml_files(paths or [flows / "tests"]):
         results += flowcases.run_file(path, plans.flows)
     failed = [result for result in results if result.failures]
     for result in failed:
@@ -397,6 +406,14 @@ def _database(folder: Path) -> str:
     if not file.exists():
         raise SetupError("No local instance has run here: set IVR_DATABASE_URL, or `make run`.")
     return file.read_text().strip()
+
+
+def _yaml_files(paths: list[Path]) -> list[Path]:
+    """The files meant by paths to files and folders. Raises IvrError where there are none."""
+    found = flowcases.gather(paths)
+    if not found:
+        raise IvrError(f"There is no .yaml file in {', '.join(map(str, paths))}.")
+    return found
 
 
 def _flow(plans: Any, name: str) -> Any:

@@ -7,21 +7,37 @@ name among them is refused with the nearest valid one. Knows no Asterisk syntax 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ivr_server.acd import strategies
 from ivr_server.acd.settings import AgentSettings, Announcements, QueueSettings
-from ivr_server.errors import ConfigError, Problem, SetupError, nearest
+from ivr_server.errors import Problem, SetupError, nearest
 from ivr_server.flow import document
-from ivr_server.flow.fields import Duration, Name, Section, Timeout
+from ivr_server.flow.document import Document
+from ivr_server.flow.fields import Duration, Language, Name, Section, Timeout
+from ivr_server.flow.salvage import salvaged
 
-Extension = Annotated[str, Field(pattern=r"^\+?[0-9*#]{1,30}$")]
-Endpoint = Annotated[str, Field(pattern=r"^[A-Za-z]+/[A-Za-z0-9_.@:/+-]{1,80}$")]
+
+def _extension(value: str) -> str:
+    if not re.fullmatch(r"\+?[0-9*#]{1,30}", value):
+        raise ValueError(f"'{value[:40]}' is no number: digits, '*' and '#', up to 30, maybe a '+'")
+    return value
+
+
+def _endpoint(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]+/[A-Za-z0-9_.@:/+-]{1,80}", value):
+        raise ValueError(f"'{value[:40]}' is nothing Asterisk can dial: write PJSIP/name")
+    return value
+
+
+Extension = Annotated[str, AfterValidator(_extension)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
 class NumberSection(Section):
@@ -29,7 +45,9 @@ class NumberSection(Section):
 
     flow: Name = Field(description="The flow that serves it.")
     record: bool = Field(True, description="Record every leg of its calls.")
-    language: str = Field("", description="Language of the apology; empty = the flow's.")
+    language: Language | None = Field(
+        None, description="Language of the apology; the flow's if absent."
+    )
     fallback: Endpoint | None = Field(
         None, description="Where callers go when the service is down.", examples=["PJSIP/reception"]
     )
@@ -142,45 +160,79 @@ class Site(Section):
         return agents | {name: one.endpoint for name, one in self.destinations.items()}
 
 
-def load_site(path: Path) -> Site:
-    """Read and check a site. Raises ConfigError with every mistake in it."""
+@dataclass(frozen=True)
+class SiteFile:
+    """A site as far as it could be read, with all its mistakes."""
+
+    document: Document
+    site: Site | None  # what could be read; nothing may be missed in it if there are problems
+    problems: tuple[Problem, ...]
+
+    def check_prompts(self, prompts: Mapping[str, Set[str]]) -> list[Problem]:
+        """Prompts and languages that the site names and the catalogue does not have.
+
+        `prompts`: names by language. A queue serves callers of every language, so what it
+        announces must be there in all of them.
+        """
+        if self.site is None:
+            return []
+        found = []
+        for number, section in self.site.numbers.items():
+            if section.language is not None and section.language not in prompts:
+                message = f"no prompts in the language '{section.language}': {nearest('', prompts)}"
+                found.append(self.document.at(("numbers", number, "language"), message))
+        for name, queue in self.site.queues.items():
+            told, path = queue.announce, ("queues", name, "announce")
+            named: list[tuple[tuple[str | int, ...], str]] = []
+            if told.welcome:
+                named.append((("welcome",), told.welcome))
+            named += [(("periodic", index), one) for index, one in enumerate(told.periodic)]
+            for place, prompt in named:
+                lacking = sorted(one for one, names in prompts.items() if prompt not in names)
+                if lacking:
+                    names = prompts[lacking[0]]
+                    message = (
+                        f"no prompt '{prompt}' in the language '{lacking[0]}': "
+                        f"{nearest(prompt, names)}"
+                    )
+                    found.append(self.document.at((*path, *place), message))
+        return found
+
+
+def examine_site(path: Path) -> SiteFile:
+    """Read a site and find every mistake in it. Raises ConfigError if it cannot be read at all."""
     read = document.parse(document.read(path), str(path))
     if read.broken:
-        raise ConfigError(read.problems)
-    site, problems = document.validate(read, Site)
-    problems = [*read.problems, *problems]
+        return SiteFile(read, None, read.problems)
+    site, problems, _ = salvaged(read, Site, ())
+    found = [*read.problems, *problems]
     if site is not None:
-        problems += _references(read, site)
-    if problems or site is None:
-        raise ConfigError(problems)
-    return site
+        found += _references(read, site)
+    return SiteFile(read, site, tuple(dict.fromkeys(found)))
 
 
-def _references(read: document.Document, site: Site) -> list[Problem]:
-    """Names in the site that mean nothing."""
+def _references(read: Document, site: Site) -> list[Problem]:
+    """Names in the site that mean nothing. Of a queue whose section is wrong the name counts."""
     found: list[Problem] = []
+    written = read.data.get("queues")
+    queues = set(written) if isinstance(written, dict) else set(site.queues)
     for name, queue in site.queues.items():
         if queue.strategy not in strategies.names():
             hint = nearest(queue.strategy, strategies.names())
-            found.append(
-                read.at(
-                    ("queues", name, "strategy"), f"unknown strategy '{queue.strategy}'; {hint}"
-                )
-            )
+            message = f"unknown strategy '{queue.strategy}'; {hint}"
+            found.append(read.at(("queues", name, "strategy"), message))
     for name, agent in site.agents.items():
-        for index, queue_name in enumerate(agent.queues):
-            if queue_name not in site.queues:
-                hint = nearest(queue_name, site.queues)
-                found.append(
-                    read.at(
-                        ("agents", name, "queues", index), f"unknown queue '{queue_name}'; {hint}"
-                    )
-                )
-    return found + [
-        read.at(("phones", name), f"'{name}' is an agent already", key=True)
-        for name in site.phones
-        if name in site.agents
-    ]
+        for index, queue_name in enumerate(agent.queues or ()):
+            if queue_name not in queues:
+                message = f"unknown queue '{queue_name}'; {nearest(queue_name, queues)}"
+                found.append(read.at(("agents", name, "queues", index), message))
+    for kind, names in (("phones", site.phones), ("destinations", site.destinations)):
+        found += [
+            read.at((kind, name), f"'{name}' is an agent already: choose another name", key=True)
+            for name in names
+            if name in site.agents
+        ]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+MANY = 200
+
 
 class IvrError(Exception):
     """An error whose message is one sentence for a person, remedy included."""
@@ -68,7 +70,9 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     "did you mean 'prompt'?"
     """
     names = sorted(valid)
-    close = get_close_matches(word, names, n=1, cutoff=0.6)
+    # Comparing is slow: of very many names only those that begin alike are looked at.
+    likely = names if len(names) <= MANY else [one for one in names if one[:2] == word[:2]][:MANY]
+    close = get_close_matches(word[:100], likely, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
     if not names:

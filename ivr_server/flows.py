@@ -6,10 +6,11 @@ a restart goes on with the version it began with.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivr_server.config import Site, load_site
+from ivr_server.config import Site, SiteFile, examine_site
 from ivr_server.errors import ConfigError, Problem
 from ivr_server.flow import document
 from ivr_server.flow.check import check
@@ -30,53 +31,89 @@ class Plans:
 
 def load_plans(flows_folder: Path, prompts_folder: Path) -> Plans:
     """Read site, flows and prompts. Raises ConfigError with every mistake in any of them."""
+    read = examine_folder(flows_folder, prompts_folder)
+    if read.problems or read.site is None or read.catalogue is None:
+        raise ConfigError(read.problems)
+    return Plans(read.site, read.flows, read.catalogue)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A folder as far as it could be read, and every mistake found in it."""
+
+    site: Site | None
+    flows: FlowSet
+    catalogue: Catalogue | None
+    problems: tuple[Problem, ...]
+
+
+def examine_folder(
+    flows_folder: Path, prompts_folder: Path, drafts: Sequence[Path] = ()
+) -> Examined:
+    """Read everything and find every mistake. `drafts` are read before the flows of the folder, and
+    stand for those of the same file."""
     problems: list[Problem] = []
-    site: Site | None = None
+    site: SiteFile | None = None
     catalogue: Catalogue | None = None
     try:
-        site = load_site(flows_folder / SITE)
+        site = examine_site(flows_folder / SITE)
+        problems += site.problems
     except ConfigError as error:
         problems += error.problems
     try:
         catalogue = Catalogue.load(prompts_folder)
     except ConfigError as error:
         problems += error.problems
-    flows, found = examine_files(
-        sorted(path for path in flows_folder.glob("*.yaml") if path.name != SITE), site, catalogue
-    )
-    problems += found
-    if problems or site is None or catalogue is None:
-        raise ConfigError(problems)
-    return Plans(site, flows, catalogue)
-
-
-def examine_files(
-    paths: list[Path], site: Site | None, catalogue: Catalogue | None
-) -> tuple[FlowSet, list[Problem]]:
-    """The flows of these files and all that is wrong with them.
-
-    Without a site or a catalogue (because those have mistakes themselves) each file is checked
-    alone.
-    """
-    problems: list[Problem] = []
+    drawn = {path.resolve() for path in drafts}
+    there = (path for path in sorted(flows_folder.glob("*.yaml")) if path.name != SITE)
+    problems += [
+        Problem(file=str(path), line=0, column=0, message="not read: call it .yaml")
+        for path in sorted(flows_folder.glob("*.yml"))
+    ]
     read: list[Flow] = []
-    for path in paths:
+    unread = False
+    for path in [*drafts, *(path for path in there if path.resolve() not in drawn)]:
         try:
-            read.append(examine(document.read(path), str(path)))
+            flow = examine(document.read(path), str(path))
         except ConfigError as error:
             problems += error.problems
+            unread = True
+        else:
+            read.append(flow)
+            unread = unread or not flow.name
     flows = FlowSet(read)
-    if site is None or catalogue is None:
-        return flows, problems + [one for flow in read for one in flow.problems]
+    prompts = (
+        {} if catalogue is None else {one: catalogue.names(one) for one in catalogue.languages}
+    )
+    if site is not None and catalogue is not None:
+        problems += site.check_prompts(prompts)
+    if site is None or site.site is None or catalogue is None:
+        # What the site or the catalogue would say is not known: each flow is checked alone.
+        problems += [*flows.problems, *(one for flow in read for one in flow.problems)]
+        found = site.site if site is not None else None
+        return Examined(found, flows, catalogue, _sorted(problems))
+    known = site.site
     problems += check(
         flows,
-        queues=set(site.queues),
-        destinations=set(site.destinations),
-        agents=set(site.agents),
-        prompts={language: catalogue.names(language) for language in catalogue.languages},
-        numbers={extension: number.flow for extension, number in site.numbers.items()},
+        queues=known.queues.keys() | _written(site, "queues"),
+        destinations=known.destinations.keys() | _written(site, "destinations"),
+        agents=known.agents.keys() | _written(site, "agents"),
+        prompts=prompts,
+        numbers={number: section.flow for number, section in known.numbers.items() if section.flow},
+        at_number=lambda number, message: site.document.at(("numbers", number, "flow"), message),
+        unread=unread,
     )
-    return flows, problems
+    return Examined(known, flows, catalogue, _sorted(problems))
+
+
+def _written(site: SiteFile, section: str) -> set[str]:
+    """Names in a section of the site, also of entries that are wrong themselves."""
+    found = site.document.data.get(section)
+    return set(found) if isinstance(found, dict) else set()
+
+
+def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(set(problems)))
 
 
 class FlowVersions:

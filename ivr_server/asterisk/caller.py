@@ -174,6 +174,10 @@ class LiveCaller:
         """See Caller."""
         self._channel.keys.clear()
 
+    def forget_next(self, key: str, within_s: float) -> None:
+        """See Caller."""
+        self._channel.forget_next(key, within_s)
+
     async def queue(self, request: QueueRequest) -> Queued:
         """See Caller."""
         resumption, self._resumption = self._resumption, None

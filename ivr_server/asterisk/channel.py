@@ -72,6 +72,7 @@ class Channel:
         self.end_seen = True  # False: it ended at some moment while nobody listened
         self.keys: deque[str] = deque()
         self.keys_dropped = 0
+        self._unwanted = ("", 0.0)  # dropped if it is the very next key, until then (loop time)
         self.wake: Callable[[], None] = lambda: None  # one listener: the call or the offer
         self.over: Callable[[Channel], None] = lambda channel: None  # told once, at the end
         self._wakes: set[asyncio.Event] = set()
@@ -91,6 +92,10 @@ class Channel:
                 if playback is not None:
                     playback.finished(failed=info.state == "failed")
             case events.ChannelDtmfReceived(digit=digit):
+                unwanted, until = self._unwanted
+                self._unwanted = ("", 0.0)
+                if digit == unwanted and asyncio.get_running_loop().time() < until:
+                    return
                 if len(self.keys) < KEYS_KEPT:
                     self.keys.append(digit)
                 else:
@@ -153,6 +158,13 @@ class Channel:
         self.wake()
         for event in self._wakes:
             event.set()
+
+    def forget_next(self, key: str, within_s: float) -> None:
+        """Drop this key if it is the very next one and comes, or came, within so long."""
+        if not self.keys:
+            self._unwanted = (key, asyncio.get_running_loop().time() + within_s)
+        elif self.keys[0] == key:
+            self.keys.popleft()
 
     async def until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
         """Wait until the condition holds; False after the timeout.

@@ -55,7 +55,9 @@ class Asking(Node):
         5.0, description="How long to wait for the first key after the prompt.", examples=["5s"]
     )
     interdigit_timeout: Duration = Field(
-        2.0, description="How long to wait for each further key.", examples=["2s"]
+        2.0,
+        description="How long to wait for each further key; at least 500ms where there are any.",
+        examples=["2s"],
     )
     terminator: Key | None = Field(
         "#", description="A key that says 'that was all'; null for none.", examples=["#"]
@@ -74,6 +76,13 @@ class Asking(Node):
         if self.no_input.next is not None:
             yield Edge("no_input", self.no_input.next, ("no_input", "next"))
 
+    def _too_fast(self, longest: int, what: str) -> Iterator[Finding]:
+        """A time-out between keys in which nobody can type `what`, of so many keys."""
+        if longest > 1 and self.interdigit_timeout < digits.LEAST_INTERDIGIT_S:
+            shortest = f"{digits.LEAST_INTERDIGIT_S * 1000:.0f}ms"
+            message = f"nobody types {what} so fast: at least {shortest}"
+            yield Finding(("interdigit_timeout",), message)
+
     def findings(self, scope: Scope) -> Iterator[Finding]:
         for name, retry in (("invalid", self.invalid), ("no_input", self.no_input)):
             for index in range(retry.retries, len(retry.prompts)):
@@ -87,8 +96,8 @@ class Asking(Node):
         while True:
             if question:
                 await run.play(self.prompt, barge_in=self.barge_in)
-                if not self.barge_in:
-                    run.caller.forget_keys()
+            if not self.barge_in:
+                run.caller.forget_keys()  # also those typed during the prompt of a further try
             entry = await digits.read(
                 run.caller,
                 grammar,

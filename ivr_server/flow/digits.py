@@ -6,6 +6,7 @@
                               IMPOSSIBLE   nothing that begins so is valid: refuse it at once
 
     key           IMPOSSIBLE -> INVALID   COMPLETE -> MATCHED   else read on
+                  (a terminator right behind a COMPLETE number belongs to it, and is dropped)
     terminator    ENOUGH -> MATCHED       else INVALID
     silence       nothing typed -> NO_INPUT   ENOUGH -> MATCHED   PARTIAL -> INVALID
 
@@ -21,6 +22,8 @@ from typing import NamedTuple, Protocol
 
 from ivr_server.flow.expressions import Pattern
 from ivr_server.flow.ports import Caller
+
+LEAST_INTERDIGIT_S = 0.5  # nobody types several keys faster than that on purpose
 
 
 class Verdict(Enum):
@@ -105,4 +108,6 @@ async def read(
         if verdict is Verdict.IMPOSSIBLE:
             return Entry(typed, EntryEnd.INVALID)
         if verdict is Verdict.COMPLETE:
+            if terminator is not None and len(typed) > 1:
+                caller.forget_next(terminator, max(interdigit_timeout_s, LEAST_INTERDIGIT_S))
             return Entry(typed, EntryEnd.MATCHED)

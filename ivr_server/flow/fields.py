@@ -127,6 +127,12 @@ def _key(value: str) -> str:
     return value
 
 
+def _language(value: str) -> str:
+    if not re.fullmatch(r"[a-z]{2,3}(-[A-Z]{2})?", value):
+        raise ValueError(f"'{value}' is not a language: write ru, uk, ro, zh, fa or en")
+    return value
+
+
 def _formula(value: Any) -> Any:
     """A number or true/false in YAML is a CEL expression too."""
     if isinstance(value, bool):
@@ -139,6 +145,21 @@ def _short(value: str) -> str:
         raise ValueError("there is no text here")
     if len(value) > 2000:
         raise ValueError("longer than 2000 characters")
+    return value
+
+
+def _words(value: str) -> str:
+    if not any(sign.isalnum() for sign in _short(value)):
+        raise ValueError("there are no words here: nothing would be heard")
+    return value
+
+
+def _no_leading_zero(value: str) -> str:
+    if re.fullmatch(r"0[0-9]+", value.strip()):
+        raise ValueError(
+            f"as a number {value.strip()} loses its zeros: write '\"{value.strip()}\"', in quotes "
+            "of both kinds"
+        )
     return value
 
 
@@ -171,7 +192,9 @@ _Formula = Annotated[
 ]  # fmt: skip
 Formula = Annotated[_Formula, Computed()]
 Condition = Annotated[_Formula, Computed(("bool",))]
-Spoken = Annotated[_Formula, Computed(("int", "string"))]
+Spoken = Annotated[_Formula, AfterValidator(_no_leading_zero), Computed(("int", "string"))]
+Words = Annotated[str, AfterValidator(_words)]
+Language = Annotated[str, AfterValidator(_language)]
 SayKind = Literal["number", "digits", "place", "wait"]
 
 
@@ -189,7 +212,7 @@ class Phrase(Section):
     prompt: PromptName | None = Field(
         None, description="A phrase of the catalogue.", examples=["welcome"]
     )
-    text: Annotated[str, AfterValidator(_short)] | None = Field(
+    text: Words | None = Field(
         None,
         description="A literal text, rendered to speech when the flow is loaded.",
         examples=["The office is closed today."],
@@ -221,6 +244,8 @@ class Phrase(Section):
 
 
 def _phrases(value: Any) -> Any:
+    if value == []:
+        raise ValueError("an empty list: nothing would be heard")
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 

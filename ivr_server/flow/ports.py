@@ -126,6 +126,9 @@ class Caller(Protocol):
     def forget_keys(self) -> None:
         """Drop keys that were typed ahead."""
 
+    def forget_next(self, key: str, within_s: float) -> None:
+        """Drop this key if it is the very next one and comes, or came, within so long."""
+
     async def queue(self, request: QueueRequest) -> Queued:
         """Wait for an agent, talk, and come back."""
 

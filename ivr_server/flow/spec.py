@@ -22,7 +22,6 @@ from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -39,26 +38,26 @@ from ivr_server.flow.expressions import (
     Value,
     VarType,
 )
-from ivr_server.flow.fields import Computed, Kind, Name, NewVariable, Refers, Section, mentions
+from ivr_server.flow.fields import (
+    Computed,
+    Kind,
+    Language,
+    Name,
+    NewVariable,
+    Refers,
+    Section,
+    mentions,
+)
 from ivr_server.flow.node import Node
 from ivr_server.flow.nodes import kinds
 from ivr_server.flow.salvage import salvaged
 from ivr_server.flow.yamltext import Step
 
 
-def _language(value: str) -> str:
-    if not re.fullmatch(r"[a-z]{2,3}(-[A-Z]{2})?", value):
-        raise ValueError(f"'{value}' is not a language: write ru, uk, ro, zh, fa or en")
-    return value
-
-
 def _scalar(value: Any) -> Any:
     if isinstance(value, dict | list):
         raise ValueError("a default is a text, a number, true or false")
     return value
-
-
-Language = Annotated[str, AfterValidator(_language)]
 
 
 class Variable(Section):
@@ -118,7 +117,10 @@ class Flow:
 
 
 class FlowSet(Mapping[str, Flow]):
-    """Flows by name; a reload makes a new one. `problems`: two files with one name."""
+    """Flows by name; a reload makes a new one.
+
+    `problems`: two files with one name, and all mistakes of the second.
+    """
 
     def __init__(self, flows: Iterable[Flow] = ()) -> None:
         self._flows: dict[str, Flow] = {}
@@ -127,7 +129,7 @@ class FlowSet(Mapping[str, Flow]):
             first = self._flows.setdefault(flow.name or f"({flow.file})", flow)
             if first is not flow:
                 message = f"the flow '{flow.name}' is in {first.file} already"
-                self.problems += (flow.document.at(("flow",), message),)
+                self.problems += (flow.document.at(("flow",), message), *flow.problems)
 
     def __getitem__(self, name: str) -> Flow:
         return self._flows[name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from ivr_server.errors import Problem, nearest
@@ -91,20 +92,35 @@ def check_reach(
     known = written(document)
     if start not in known:
         return []
-    seen, ahead = {start}, [start]
-    while ahead:
-        name = ahead.pop()
+    leads: dict[str, set[str]] = {}
+    for name in known:
         if name in partial or name not in nodes:
-            leads = {text for text in _texts(known[name]) if text in known}
-        else:
-            leads = {edge.target for edge in nodes[name].edges() if edge.target in known}
-        ahead.extend(leads - seen)
-        seen |= leads
+            leads[name] = {text for text in _texts(known[name]) if text in known}
+            continue
+        targets = {edge.target for edge in nodes[name].edges()}
+        # A misspelt target is reported; what it was meant for must not be reported as well.
+        meant = (get_close_matches(one, known, n=1) for one in targets - known.keys())
+        leads[name] = (targets & known.keys()).union(*meant)
+    lost = [name for name in known if name not in _reached(leads, [start])]
+    # Of nodes that hang together only the first is named: when it is mended, so are the others.
+    named: list[str] = []
+    for name in sorted(lost, key=lambda one: sum(one in leads[other] for other in lost)):
+        if name not in _reached(leads, named):
+            named.append(name)
     return [
         document.at(("nodes", name), f"nothing leads to the node '{name}'", key=True)
         for name in known
-        if name not in seen
+        if name in named
     ]
+
+
+def _reached(leads: Mapping[str, Set[str]], starts: Iterable[str]) -> set[str]:
+    seen, ahead = set(starts), list(starts)
+    while ahead:
+        more = leads[ahead.pop()] - seen
+        seen |= more
+        ahead.extend(more)
+    return seen
 
 
 def _texts(value: Any) -> Iterator[str]:

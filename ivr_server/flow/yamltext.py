@@ -2,7 +2,7 @@
 
 Reads the events of ruamel.yaml's parser rather than its constructed objects: every value keeps its
 place, all duplicate keys are found in one pass, and depth and size are bounded before anything is
-built. The scalars are those of YAML 1.2 (`on`, `no` and `0123-4` are text); dates, merge keys and
+built. The scalars are those of YAML 1.2 (`on`, `no` and `0123` are text); merge keys and
 tags are refused. Knows nothing of flows.
 """
 
@@ -27,10 +27,12 @@ Step = str | int
 
 _NULL = frozenset(["", "~", "null", "Null", "NULL"])
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"[-+]?[0-9]{1,18}\Z")
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")  # 0800 is a text: its zeros lead
 _HEX = re.compile(r"0(o[0-7]{1,18}|x[0-9a-fA-F]{1,15})\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?\Z")
 _UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_STAR_REMEDY = 'keys are texts: write "*" in quotes'
+_STAR_KEY = re.compile(r"(?:^|[{,])\s*(?P<star>\*)\s*:")
 _TEXT_TAGS = frozenset(["!", "tag:yaml.org,2002:str"])
 
 
@@ -94,6 +96,8 @@ def compose(text: str, file: str) -> tuple[Spot, list[Problem]]:
 
 def _refused(error: YAMLError, text: str) -> Refused:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is not None and (star := _unquoted_star(text, mark.line)) is not None:
+        return star
     what = getattr(error, "problem", None) or getattr(error, "context", None)
     if mark is not None:
         hint = ": indent with spaces" if r"'\t'" in str(what) else ""
@@ -104,6 +108,16 @@ def _refused(error: YAMLError, text: str) -> Refused:
     character = getattr(error, "character", None)
     code = f" U+{character:04X}" if isinstance(character, int) else ""
     return Refused(line, column, f"the character{code} is not allowed in YAML")
+
+
+def _unquoted_star(text: str, line: int) -> Refused | None:
+    """The commonest slip with telephone keys: `*` begins an alias in YAML, `#` a comment."""
+    rows = text.split("\n")
+    for number in (line, line - 1):
+        if 0 <= number < len(rows) and (found := _STAR_KEY.search(rows[number])):
+            place = found.start("star") + 1
+            return Refused(number + 1, place, _STAR_REMEDY)
+    return None
 
 
 @dataclass(slots=True, eq=False)
@@ -166,6 +180,8 @@ class _Builder:
         mark = event.start_mark
         if event.anchor not in self._anchors:
             message = f"'*{event.anchor}' stands for nothing: there is no '&{event.anchor}' above"
+            if event.anchor == ":":
+                message = _STAR_REMEDY
             raise Refused(mark.line + 1, mark.column + 1, message)
         spot = self._anchors[event.anchor]
         if spot is None:

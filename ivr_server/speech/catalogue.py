@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
-
 from ivr_server.errors import ConfigError, Problem, nearest
+from ivr_server.flow.document import parse
+from ivr_server.flow.document import read as read_text
+from ivr_server.flow.yamltext import Spot
 from ivr_server.speech import grammar
 
 PHRASES = "phrases.yaml"
@@ -24,7 +23,6 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 SOUND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*")
 LONGEST_TEXT = 2000
 _KEYS = ("text", "sound", "note")
-_STRING = "tag:yaml.org,2002:str"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,39 +86,28 @@ class _File:
         language = self.path.parent.name
         if language not in grammar.languages():
             hint = nearest(language, grammar.languages())
-            self.report(None, f"no grammar for language '{language}'; {hint}")
+            self.report_at(0, 0, f"no grammar for language '{language}'; {hint}")
         try:
-            root = YAML(typ="safe", pure=True).compose(self.path.read_text(encoding="utf-8"))
-        except MarkedYAMLError as error:
-            mark = error.problem_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-            self.report_at(line, column, f"not valid YAML: {error.problem}.")
+            read = parse(read_text(self.path), str(self.path))
+        except ConfigError as error:
+            self.problems += error.problems
             return {}
-        except (YAMLError, OSError, UnicodeDecodeError) as error:
-            self.report(None, f"cannot be read: {error}.")
-            return {}
-        if not isinstance(root, MappingNode):
-            self.report(root, "expected phrases, each as 'name:' with its 'text:' below.")
-            return {}
-        for key, value in root.value:
-            self.entry(key, value)
+        self.problems += read.problems
+        for name, value in read.root.children.items():
+            self.entry(str(name), read.root.keys[name], value)
         return self.seen
 
-    def entry(self, key: Node, value: Node) -> None:
-        name = key.value if isinstance(key, ScalarNode) else ""
+    def entry(self, name: str, key: Spot, value: Spot) -> None:
         if not NAME.fullmatch(name):
             self.report(key, f"'{name}' is no phrase name: use a-z, 0-9 and _, a letter first.")
             return
-        if name in self.seen:
-            self.report(key, f"'{name}' is written twice; first in line {self.seen[name].line}.")
-            return
-        if not isinstance(value, MappingNode):
+        if not isinstance(value.value, dict):
             self.report(value, f"expected 'text:' below '{name}:'.")
             return
         given: dict[str, str] = {}
-        for field_key, field_value in value.value:
-            self.field(name, field_key, field_value, given)
-        if "text" not in {field_key.value for field_key, _ in value.value}:
+        for word, field_value in value.children.items():
+            self.field(name, str(word), value.keys[word], field_value, given)
+        if "text" not in value.children:
             self.report(key, f"'{name}' has no text.")
         # Also half-right phrases are remembered, so that one mistake is not reported twice.
         self.seen[name] = Phrase(
@@ -129,17 +116,14 @@ class _File:
             sound=given.get("sound"),
             note=given.get("note", ""),
             file=str(self.path),
-            line=key.start_mark.line + 1,
-            column=key.start_mark.column + 1,
+            line=key.line,
+            column=key.column,
         )
 
-    def field(self, name: str, key: Node, value: Node, given: dict[str, str]) -> None:
-        word = key.value if isinstance(key, ScalarNode) else ""
+    def field(self, name: str, word: str, key: Spot, value: Spot, given: dict[str, str]) -> None:
         if word not in _KEYS:
             self.report(key, f"'{name}' cannot have '{word}'; {nearest(word, _KEYS)}")
-        elif word in given:
-            self.report(key, f"'{word}' is written twice in '{name}'.")
-        elif not isinstance(value, ScalarNode) or value.tag != _STRING:
+        elif not isinstance(value.value, str):
             self.report(value, f"{word} of '{name}' must be text; put it in quotes.")
         else:
             given[word] = text = " ".join(value.value.split())
@@ -154,10 +138,8 @@ class _File:
             elif word == "sound" and not SOUND.fullmatch(text):
                 self.report(value, f"'{text}' is no core sound name, e.g. 'vm-goodbye'.")
 
-    def report(self, node: Node | None, message: str) -> None:
-        mark = node.start_mark if node is not None else None
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        self.report_at(line, column, message)
+    def report(self, spot: Spot, message: str) -> None:
+        self.report_at(spot.line, spot.column, message)
 
     def report_at(self, line: int, column: int, message: str) -> None:
         self.problems.append(

@@ -28,8 +28,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ivr_server.errors import nearest
 from ivr_server.flow import document, spec
-from ivr_server.flow.fields import Section
+from ivr_server.flow.fields import Language, Section
 from ivr_server.flow.simulate import Transcript, WalkEnd, simulate, spoken
 from ivr_server.flow.spec import Flow
 from ivr_server.testing.scripted import ScriptedCaller
@@ -58,7 +59,7 @@ class Case(Section):
     keys: list[str] = Field(default_factory=list, description="The script of the caller.")
     caller: str = Field("+70000000001", description="The caller's number.")
     dialled: str = Field("88000000000", description="The dialled number.")
-    language: str | None = Field(None, description="The caller's language; else the flow's.")
+    language: Language | None = Field(None, description="The caller's language; else the flow's.")
     variables: dict[str, Any] = Field(default_factory=dict, description="Values at the start.")
     start: str | None = Field(None, description="The node to start at.")
     expect: Expected = Field(
@@ -165,6 +166,8 @@ def _run(file: str, line: int, case: Case, source: str | None, flows: Mapping[st
     if problems or case.problems is not None:
         failures = _differ("problems", problems, case.problems or [])
         return Result(file, line, case, tuple(failures))
+    if senseless := _senseless(case, flow):
+        return Result(file, line, case, tuple(senseless))
     try:
         caller = ScriptedCaller(
             case.keys,
@@ -177,6 +180,26 @@ def _run(file: str, line: int, case: Case, source: str | None, flows: Mapping[st
     transcript = simulate(flows, flow, caller, variables=case.variables, start=case.start)
     failures = _failures(case.expect, transcript, caller)
     return Result(file, line, case, tuple(failures), transcript, flow)
+
+
+def _senseless(case: Case, flow: Flow) -> list[str]:
+    """What the case asks for and the flow does not have: such a case could never fail."""
+    found = []
+    if case.start is not None and case.start not in flow.nodes:
+        found.append(f"start: no node '{case.start}': {nearest(case.start, flow.nodes)}")
+    for name, value in case.variables.items():
+        if name not in flow.variables:
+            found.append(f"variables: no variable '{name}': {nearest(name, flow.variables)}")
+        elif not flow.variables[name].fits(value):
+            found.append(f"variables: {name} is no {flow.variables[name]}: {value!r}")
+    found += [
+        f"expect: no node '{name}': {nearest(name, flow.nodes)}"
+        for name in case.expect.visits
+        if name not in flow.nodes and not any(node.jump() for node in flow.nodes.values())
+    ]
+    if not case.expect.model_fields_set:
+        found.append("nothing is expected: write what must happen under 'expect'")
+    return found
 
 
 def _failures(expect: Expected, transcript: Transcript, caller: ScriptedCaller) -> list[str]:

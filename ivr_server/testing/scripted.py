@@ -92,6 +92,7 @@ class ScriptedCaller:
         self._patience_s = patience_s
         self._last_s = 0.0  # when the last step of the script was done
         self._typed: deque[str] = deque()
+        self._unwanted = ("", 0.0)
         self.language = language
         self.now_s = 0.0
         self.answered = False
@@ -141,8 +142,8 @@ class ScriptedCaller:
                     self._last_s = self.now_s
                 case Pause() | None:
                     self._pass(timeout_s, until_key=True)
-                case str(step) if step not in _OUTCOMES:
-                    self.now_s += min(REACTION_S, timeout_s)
+                case str(step) if step not in _OUTCOMES and timeout_s >= REACTION_S:
+                    self.now_s += REACTION_S
                     self._type()
                 case _:
                     self._pass(timeout_s, until_key=True)
@@ -155,6 +156,16 @@ class ScriptedCaller:
 
     def forget_keys(self) -> None:
         self._typed.clear()
+
+    def forget_next(self, key: str, within_s: float) -> None:
+        self._unwanted = ("", 0.0)
+        if self._typed:
+            if self._typed[0] == key:
+                self._typed.popleft()
+        elif self._steps and self._steps[0] == key:
+            self._done()  # typed right behind the others
+        else:
+            self._unwanted = (key, self.now_s + within_s)
 
     async def queue(self, request: QueueRequest) -> Queued:
         self._check()
@@ -223,7 +234,11 @@ class ScriptedCaller:
         return True
 
     def _type(self) -> None:
-        self._typed.append(str(self._steps[0]))
+        key = str(self._steps[0])
+        unwanted, until_s = self._unwanted
+        self._unwanted = ("", 0.0)
+        if key != unwanted or self.now_s >= until_s:
+            self._typed.append(key)
         self._done()
 
     def _done(self) -> None:

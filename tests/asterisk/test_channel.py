@@ -440,3 +440,41 @@ def test_the_cause_is_the_one_that_asterisk_gave_first_with_a_meaning() -> None:
         assert channel.cause == 17
 
     clock.run(scenario())
+
+
+# --- a key that is not wanted ---
+
+
+@pytest.mark.parametrize(
+    ("typed_before", "then", "left"),
+    [
+        ("#", "", ""),  # it was typed already
+        ("", "#", ""),  # it comes
+        ("", "#1", "1"),
+        ("", "1#", "1#"),  # another one first: what follows is meant
+        ("1#", "", "1#"),
+        ("##", "", "#"),
+    ],
+)
+def test_the_very_next_key_is_dropped_and_no_other(typed_before: str, then: str, left: str) -> None:
+    async def scenario() -> None:
+        channel, _ = made()
+        for digit in typed_before:
+            channel.post(key(digit))
+        channel.forget_next("#", 2.0)
+        for digit in then:
+            channel.post(key(digit))
+        assert "".join(channel.keys) == left
+
+    clock.run(scenario())
+
+
+def test_a_key_that_comes_later_is_meant() -> None:
+    async def scenario() -> None:
+        channel, _ = made()
+        channel.forget_next("#", 2.0)
+        await asyncio.sleep(2.1)
+        channel.post(key("#"))
+        assert list(channel.keys) == ["#"]
+
+    clock.run(scenario())

@@ -8,6 +8,7 @@ from ivr_server.facts import CallEnd
 from ivr_server.testing.phones import Phone
 
 from .conftest import AGENT_HZ, Serving
+from .test_queue import rows
 
 
 async def test_a_key_during_the_prompt_ends_it_and_counts(
@@ -21,6 +22,22 @@ async def test_a_key_during_the_prompt_ends_it_and_counts(
     assert await call.ended(15)
     (row,) = await serving.settled()
     assert row.path == "main(2) > order > mark > judge(case 1) > thanks > bye"
+
+
+async def test_a_hash_behind_a_full_number_interrupts_nothing(
+    serving: Serving, phones: dict[str, Phone]
+) -> None:
+    """The prompt said 'then press hash', and six digits are all there can be."""
+    call = await phones["caller1"].dial("101")
+    assert await call.hears(5)
+    await call.press("2")
+    await call.press("471122#")
+    assert await call.ended(20)
+    (row,) = await serving.settled()
+    assert row.path == "main(2) > order > mark > judge(else) > read_back > bye"
+    steps = await rows(serving, "select node, detail from flow_steps where entered_at >= $1")
+    (read_back,) = [one["detail"] for one in steps if one["node"] == "read_back"]
+    assert "interrupted" not in read_back
 
 
 async def test_keys_typed_ahead_are_not_lost(serving: Serving, phones: dict[str, Phone]) -> None:

@@ -76,7 +76,6 @@ def test_a_good_file() -> None:
                                         "write the values out"]),
         ("name: 88001234567", ['1:7: expected a text, found the number 88001234567: '
                                'write "88001234567" in quotes']),
-        ("name: 0123", ['1:7: expected a text, found the number 0123: write "0123" in quotes']),
         ("name: true", ['1:7: expected a text, found true: write "true" in quotes']),
         ("name:", ["1:6: expected a text, found nothing"]),
         ("nme: a", ["1:1: 'name' is missing", "1:1: unknown key 'nme': did you mean 'name'?"]),
@@ -153,7 +152,7 @@ def test_reading_what_is_not_there(tmp_path: Path) -> None:
     ("raw", "value"),
     [
         ("", None), ("~", None), ("null", None), ("true", True), ("False", False),
-        ("yes", "yes"), ("on", "on"), ("0123", 123), ("-5", -5), ("0x1F", 31), ("0o17", 15),
+        ("yes", "yes"), ("on", "on"), ("0123", "0123"), ("-5", -5), ("0x1F", 31), ("0o17", 15),
         ("1.5", 1.5), (".5", 0.5), ("1e3", 1000.0), ("1:30", "1:30"), ("2026-01-01", "2026-01-01"),
         (".inf", ".inf"), (".nan", ".nan"), ("1e999", "1e999"), ("9" * 30, "9" * 30), (".", "."),
         ("5s", "5s"), ("1_000", "1_000"),

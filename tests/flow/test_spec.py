@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ivr_server.errors import ConfigError
+from ivr_server.errors import ConfigError, Problem
 from ivr_server.flow.check import check, references
 from ivr_server.flow.fields import Kind
 from ivr_server.flow.graph import mermaid
@@ -29,6 +29,9 @@ def site(*flows: Flow, numbers: dict[str, str] | None = None) -> list[str]:
         agents={"anna"},
         prompts={"en": {"welcome"}},
         numbers=numbers,
+        at_number=lambda number, message: Problem(
+            file="site.yaml", line=int(number), column=1, message=message
+        ),
     )
     return [str(problem) for problem in found]
 
@@ -104,11 +107,11 @@ def test_references_to_the_site() -> None:
     )
     two = examine("flow: two\nlanguage: uk\nstart: a\nnodes: {a: {type: hangup}}\n", "two.yaml")
     assert site(one, two, numbers={"100": "one", "200": "tow"}) == [
-        "flows/site.yaml:0:0: the number 200 leads to the flow 'tow': did you mean 'two'?",
         "one.yaml:5:37: no prompt 'welcom' in the language 'en': did you mean 'welcome'?",
         "one.yaml:6:32: no destination 'gard': did you mean 'guard'?",
         "one.yaml:8:27: no queue 'sale': did you mean 'sales'?",
         "one.yaml:9:25: no flow 'tow': did you mean 'two'?",
+        "site.yaml:200:1: no flow 'tow': did you mean 'two'?",
         "two.yaml:2:11: no prompts in the language 'uk': valid: en",
     ]
     assert [mention.value for _, mention in references(one, Kind.QUEUE)] == ["sale"]
@@ -146,3 +149,95 @@ def test_the_schema_names_every_node_type_and_describes_every_field() -> None:
     for name, definition in made["$defs"].items():
         for field, entry in definition["properties"].items():
             assert "description" in entry or field == "type", f"{name}.{field}"
+
+
+def written(nodes: str, name: str = "test", language: str = "en") -> str:
+    return f"flow: {name}\nlanguage: {language}\nstart: a\nnodes:\n{nodes}"
+
+
+ASK = "invalid: {next: b}, no_input: {next: b}"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        (
+            f"  a: {{type: menu, prompt: q, keys: {{*: b}}, {ASK}}}\n  b: {{type: hangup}}\n",
+            ['5:37: keys are texts: write "*" in quotes'],
+        ),
+        (
+            f"  a:\n    type: menu\n    prompt: q\n    keys:\n      *: b\n    {ASK}\n",
+            ['9:7: keys are texts: write "*" in quotes'],
+        ),
+        (
+            "  a: {type: collect, prompt: q, into: n, max_digits: 4, interdigit_timeout: 0,"
+            f" next: b, {ASK}}}\n  b: {{type: hangup}}\nvariables: {{n: {{type: string}}}}\n",
+            ["5:77: nobody types 4 digits so fast: at least 500ms"],
+        ),
+        ("  a: {type: play, prompt: []}\n", ["5:27: an empty list: nothing would be heard"]),
+        (
+            '  a: {type: play, prompt: {text: "..."}}\n',
+            ["5:34: there are no words here: nothing would be heard"],
+        ),
+        (
+            '  a: {type: say, text: "?!"}\n',
+            ["5:24: there are no words here: nothing would be heard"],
+        ),
+        (
+            "  a: {type: say, say: digits, value: 0800123}\n",
+            [
+                "5:38: as a number 0800123 loses its zeros: write '\"0800123\"', in quotes of both "
+                "kinds"
+            ],
+        ),
+        (
+            "  a: {type: play, prompt: q, next: mian}\n  main: {type: goto, node: end}\n"
+            "  end: {type: hangup}\n",
+            ["5:36: no node 'mian': did you mean 'main'?"],
+        ),
+        (
+            "  a: {type: play, prompt: q}\n  main: {type: goto, node: more}\n"
+            "  more: {type: goto, node: end}\n  end: {type: hangup}\n",
+            ["6:3: nothing leads to the node 'main'"],
+        ),
+    ],
+    ids=["star in a flow mapping", "star on its own line", "no time to type", "no prompt",
+         "no words", "no words to say", "leading zero", "a misspelt target", "a missing next"],
+)  # fmt: skip
+def test_one_mistake_is_one_message(nodes: str, expected: list[str]) -> None:
+    assert messages(written(nodes)) == expected
+
+
+def test_a_number_with_zeros_in_front_is_spoken_with_them() -> None:
+    assert messages(written("  a: {type: say, say: digits, value: '\"0800123\"'}\n")) == []
+
+
+def test_a_flow_that_goes_to_itself_without_a_pause() -> None:
+    one = examine(
+        written("  a: {type: play, prompt: welcome, next: b}\n  b: {type: goto, flow: test}\n"), "f"
+    )
+    assert site(one) == ["f:5:3: the loop test.a -> test.b -> test.a never waits for the caller"]
+
+
+def test_a_flow_in_another_language_is_no_place_to_go_to() -> None:
+    one = examine(written("  a: {type: goto, flow: other}\n"), "f")
+    other = examine(written("  a: {type: hangup}\n", "other", "ru"), "g")
+    assert site(one, other)[0].startswith(
+        "f:5:25: the flow 'other' is in the language 'ru' and this one in 'en'"
+    )
+
+
+def test_a_second_file_with_the_same_name_is_examined_too() -> None:
+    first = examine(written("  a: {type: hangup}\n"), "f")
+    second = examine(written("  a: {type: hangpu}\n"), "g")
+    assert site(first, second) == [
+        "g:1:7: the flow 'test' is in f already",
+        "g:5:13: unknown type 'hangpu': did you mean 'hangup'?",
+    ]
+
+
+def test_very_many_misspelt_names_are_found_in_bounded_time() -> None:
+    """Comparing each with each would take half a minute."""
+    nodes = "".join(f"  n{i}: {{type: goto, node: m{i}}}\n" for i in range(1500))
+    found = messages(written(nodes.replace("n0:", "a:", 1)))
+    assert len(found) >= 1500

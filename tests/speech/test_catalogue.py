@@ -96,10 +96,10 @@ control: {text: "a\\u0007b"}
         "7:1: 'no_text' has no text.",
         "10:3: 'typo' cannot have 'txet'; did you mean 'text'?",
         "12:15: the text of 'empty' has no words.",
-        "13:1: 'good' is written twice; first in line 1.",
+        "13:1: 'good' is written twice; the first one is in line 1",
         "14:28: '../../etc/passwd' is no core sound name, e.g. 'vm-goodbye'.",
         "15:29: '/etc/passwd' is no core sound name, e.g. 'vm-goodbye'.",
-        "18:3: 'text' is written twice in 'twice'.",
+        "18:3: 'text' is written twice; the first one is in line 17",
         "19:17: text of 'control' must be at most 2000 characters without control characters.",
     ]
 
@@ -107,12 +107,12 @@ control: {text: "a\\u0007b"}
 @pytest.mark.parametrize(
     ("text", "start"),
     [
-        ("a: [1", "1:6: not valid YAML"),
-        ("a:\n\ttext: x", "2:1: not valid YAML"),
-        ("a: {text: x}\n---\nb: {text: y}", "2:1: not valid YAML"),
-        ("- a", "1:1: expected phrases"),
-        ("", "0:0: expected phrases"),
-        (b"a: \xff\xfe", "0:0: cannot be read"),
+        ("a: [1", "1:6: this is not YAML"),
+        ("a:\n\ttext: x", "2:1: this is not YAML"),
+        ("a: {text: x}\n---\nb: {text: y}", "2:1: one file holds one document"),
+        ("- a", "1:1: expected 'name: value' lines, found a list"),
+        ("", "1:1: expected 'name: value' lines, found nothing"),
+        (b"a: \xff\xfe", "1:4: this is not UTF-8"),
         ("&a : *a", "1:"),
     ],
 )

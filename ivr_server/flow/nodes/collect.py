@@ -46,6 +46,7 @@ class Collect(Asking):
 
     def findings(self, scope: Scope) -> Iterator[Finding]:
         yield from super().findings(scope)
+        yield from self._too_fast(self.max_digits, f"{self.max_digits} digits")
         if self.min_digits > self.max_digits:
             place = "min_digits" if "min_digits" in self.model_fields_set else "max_digits"
             yield Finding(

@@ -47,16 +47,8 @@ class Menu(Asking):
         if "terminator" in self.model_fields_set and self._terminator != self.terminator:
             message = f"'{self.terminator}' cannot end the input: it is a key of this menu"
             yield Finding(("terminator",), message)
-        if self.interdigit_timeout == 0:
-            for key in self.keys:
-                shorter = [other for other in self.keys if key != other and key.startswith(other)]
-                if shorter:
-                    yield Finding(
-                        ("keys", key),
-                        f"'{key}' can never be typed: '{shorter[0]}' is taken at once because "
-                        "interdigit_timeout is 0",
-                        at_key=True,
-                    )
+        longest = max(self.keys, key=len)
+        yield from self._too_fast(len(longest), f"the key '{longest}'")
 
     async def run(self, run: Run) -> str:
         entry = await self.ask(run, self._choices, self._terminator)

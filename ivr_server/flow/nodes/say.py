@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ivr_server.flow.fields import Phrase, SayKind, Spoken
+from ivr_server.flow.fields import Phrase, SayKind, Spoken, Words
 from ivr_server.flow.node import Finding, Node, Run, Scope
 
 
@@ -15,9 +15,7 @@ class Speak(Node):
     """Speak `text`, or `value` in the manner of `say`."""
 
     type: Literal["say"]
-    text: str | None = Field(
-        None, min_length=1, max_length=2000, description="A literal text.", examples=["Hello."]
-    )
+    text: Words | None = Field(None, description="A literal text.", examples=["Hello."])
     say: SayKind | None = Field(None, description="How `value` is spoken.", examples=["digits"])
     value: Spoken | None = Field(
         None, description="A CEL expression, an int or a string of digits.", examples=["order"]
