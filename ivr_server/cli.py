@@ -348,8 +348,11 @@ def prompts_check(
     speech = Speech(plans.catalogue, prompts, cache() / "speech", installation().sounds)
     if problems := speech.problems():
         raise ConfigError(problems)
-    if absent := speech.missing(utterances(plans.flows), on_disk=True):
-        raise IvrError(" ".join(one.message for one in absent))
+    absent = [one.message for one in speech.missing(utterances(plans.flows), on_disk=True)]
+    if absent := [*absent, *speech.unspoken()]:
+        for sentence in absent:
+            err.print(sentence, markup=False, highlight=False)
+        raise IvrError(f"{len(absent)} things to be said have no sound.")
     out.print("Every prompt has a sound.")
 
 

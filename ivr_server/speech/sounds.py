@@ -30,6 +30,10 @@ class Recorded:
         """Why a file that is there cannot be used; empty when it can, or is not there."""
         return self._state(self.path(language, stem)) or ""
 
+    def files(self, language: str) -> list[Path]:
+        """Every recorded file of a language, playable or not."""
+        return sorted((self.folder / language).glob("*.wav"))
+
     def path(self, language: str, stem: str) -> Path:
         return self.folder / language / f"{stem}.wav"
 

@@ -155,7 +155,25 @@ class Speech:
                 if absent and self._core.installed(language):
                     faults.append(f"Asterisk has no core sound '{phrase.sound}' in '{language}'.")
                 found += [phrase.problem(fault) for fault in faults if fault]
+        return found + self._faulty_files()
+
+    def _faulty_files(self) -> list[Problem]:
+        """Recorded files of what has no name in the catalogue: digits, places, waits, texts."""
+        found = []
+        for language, phrases in self.catalogue.phrases.items():
+            for file in self._recorded.files(language):
+                fault = None if file.stem in phrases else self._recorded.fault(language, file.stem)
+                if fault:
+                    found.append(Problem(file=str(file), line=0, column=0, message=fault))
         return found
+
+    def unspoken(self) -> list[str]:
+        """What the system says by itself (digits, places, waits) and has no sound on disk yet."""
+        return [
+            f"'{piece.text}' has no sound in '{language}': run `ivr-server prompts build`."
+            for language, piece in dict.fromkeys(self._needed(()))
+            if self._source(language, piece) == "missing"
+        ]
 
     def script(self, used: Iterable[tuple[str, Utterance, str]] = ()) -> list[ScriptRow]:
         """All that could be recorded. `used`: language, utterance, place it is used at."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -202,6 +204,99 @@ def test_all_port_blocks_are_taken(tmp_path: Path) -> None:
     finally:
         for block in taken:
             block.release()
+
+
+def test_a_schema_that_cannot_be_written(tmp_path: Path) -> None:
+    said = one_sentence(run("schema", "-o", str(tmp_path)))
+    assert said == f"error: {tmp_path} cannot be written: Is a directory."
+
+
+def test_a_folder_without_flow_tests(tmp_path: Path) -> None:
+    said = one_sentence(run("test", str(tmp_path)))
+    assert said == f"error: There is no .yaml file in {tmp_path}."
+
+
+@pytest.mark.parametrize("file", ["flows/site.yaml", "prompts/en/phrases.yaml"])
+def test_what_is_no_flow_is_not_checked_as_one(file: str) -> None:
+    said = one_sentence(run("check", file))
+    assert said == f"error: {file} is no flow: it is checked by `ivr-server check` without names."
+
+
+def test_a_draft_is_checked_though_a_colleague_has_a_mistake(tmp_path: Path) -> None:
+    flows = tmp_path / "flows"
+    shutil.copytree(PROJECT / "flows", flows)
+    (flows / "colleague.yaml").write_text("flow: colleague\n")
+    draft = tmp_path / "draft.yaml"
+    text = "flow: draft\nlanguage: en\nstart: a\nnodes:\n  a: {type: play, prompt: PROMPT}\n"
+    draft.write_text(text.replace("PROMPT", "welcom"))
+    done = run("check", "--flows", str(flows), str(draft))
+    assert done.stderr.splitlines() == [
+        f"{draft}:5:27: no prompt 'welcom' in the language 'en': did you mean 'welcome'?",
+        "1 mistake found.",
+    ]
+    draft.write_text(text.replace("PROMPT", "welcome"))
+    done = run("check", "--flows", str(flows), str(draft))
+    assert done.returncode == 0
+    assert "1 files: no mistakes (" in done.stdout
+
+
+def test_a_number_of_a_flow_that_cannot_be_read_is_no_second_mistake(tmp_path: Path) -> None:
+    flows = tmp_path / "flows"
+    shutil.copytree(PROJECT / "flows", flows)
+    (flows / "demo.yaml").write_text("flow:\tdemo\n\tlanguage: ru\n")
+    done = run("check", "--flows", str(flows))
+    assert len(done.stderr.splitlines()) == 2, done.stderr
+    assert "demo.yaml:1:" in done.stderr or "demo.yaml:2:" in done.stderr
+
+
+def test_the_sites_own_prompts_and_languages_are_looked_up(tmp_path: Path) -> None:
+    flows = tmp_path / "flows"
+    shutil.copytree(PROJECT / "flows", flows)
+    site = (flows / "site.yaml").read_text()
+    site = site.replace("welcome: queue_welcome", "welcome: queue_welcom", 1)
+    site = site.replace("{flow: demo}", "{flow: demo, language: fa}")
+    site = site.replace('"08005553535"', '"0800555x535"')
+    (flows / "site.yaml").write_text(site)
+    done = run("check", "--flows", str(flows))
+    for said in (
+        "no prompt 'queue_welcom' in the language 'en': did you mean 'queue_welcome'?",
+        "no prompts in the language 'fa': valid: en, ru",
+        "'0800555x535' is no number: digits, '*' and '#', up to 30, maybe a '+'",
+    ):
+        assert said in done.stderr, done.stderr
+
+
+def test_a_recorded_digit_that_asterisk_cannot_play(tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts"
+    shutil.copytree(PROJECT / "prompts", prompts)
+    with wave.open(str(prompts / "en" / "digit-1.wav"), "wb") as file:
+        file.setparams((2, 2, 44100, 0, "NONE", ""))
+        file.writeframes(bytes(400))
+    done = run("prompts", "check", "--prompts", str(prompts))
+    assert done.returncode == 1
+    assert "is 44100 Hz with 2 channel(s), Asterisk needs 8000 Hz mono" in done.stderr
+
+
+async def test_the_doctor_looks_at_the_service(machine: Local, closed_port: int) -> None:
+    well = await asyncio.to_thread(lambda: run("doctor", **machine.environment()))
+    assert well.returncode == 0, well.stdout + well.stderr
+    for part in ("ari", "ami", "postgres", "flows", "disk of recordings", "clock"):
+        assert part in well.stdout
+    ill = await asyncio.to_thread(
+        lambda: run(
+            "doctor",
+            **machine.environment()
+            | {
+                "IVR_DATABASE_URL": f"postgresql://ivr:secret@127.0.0.1:{closed_port}/ivr",
+                "IVR_ARI_PASSWORD": "wrong",
+            },
+        )
+    )
+    assert ill.returncode == 1
+    said = " ".join(ill.stdout.replace("│", " ").split())
+    assert "start Postgres or correct IVR_DATABASE_URL" in said
+    assert "check the password in ari.conf" in said
+    assert "secret" not in said.replace("the secret in", "")
 
 
 async def test_health_is_503_without_asterisk() -> None:

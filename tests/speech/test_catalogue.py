@@ -100,7 +100,7 @@ control: {text: "a\\u0007b"}
         "14:28: '../../etc/passwd' is no core sound name, e.g. 'vm-goodbye'.",
         "15:29: '/etc/passwd' is no core sound name, e.g. 'vm-goodbye'.",
         "18:3: 'text' is written twice; the first one is in line 17",
-        "19:17: text of 'control' must be at most 2000 characters without control characters.",
+        "19:17: the character U+0007 is not allowed in a text",
     ]
 
 
