@@ -35,7 +35,7 @@ from ivr_server.flows import SITE, examine_folder, load_plans
 from ivr_server.instance import PROJECT, cache, installation
 from ivr_server.speech.catalogue import PHRASES
 from ivr_server.speech.speech import Speech
-from ivr_server.speech.used import utterances
+from ivr_server.speech.used import uses, utterances
 from ivr_server.storage import audit, migrations, reader
 from ivr_server.testing import flowcases
 from ivr_server.testing.scripted import ScriptedCaller
@@ -317,11 +317,11 @@ def prompts_list(
 
     plans = load_plans(flows, prompts)
     speech = Speech(plans.catalogue, prompts, cache() / "speech", installation().sounds)
-    used = [(language, what, "flows") for language, what in utterances(plans.flows)]
     writer = csv.writer(sys.stdout)
-    writer.writerow(["language", "file", "text", "note", "source"])
-    for row in speech.script(used):
-        writer.writerow([row.language, row.file, row.text, row.note, row.source])
+    writer.writerow(["language", "file", "text", "note", "source", "used"])
+    for row in speech.script(uses(plans.flows)):
+        used = " ".join(row.used)
+        writer.writerow([row.language, row.file, row.text, row.note, row.source, used])
 
 
 @prompts_app.command("build")

@@ -150,6 +150,10 @@ class Node(Section):
         """The flow in which the call goes on, if it leaves this one here."""
         return None
 
+    def says(self) -> Iterator[Phrase]:
+        """Phrases that the node makes of its fields, besides those that are fields of it."""
+        yield from ()
+
     def findings(self, scope: Scope) -> Iterator[Finding]:
         """Mistakes that only this node type can see."""
         yield from ()

@@ -15,15 +15,19 @@ from ivr_server.flow.spec import Flow
 
 def utterances(flows: Mapping[str, Flow]) -> list[tuple[str, Utterance]]:
     """Language and utterance of every prompt and literal text of these flows, each once."""
-    found: dict[tuple[str, Utterance], None] = {}
+    return list(dict.fromkeys((language, what) for language, what, _ in uses(flows)))
+
+
+def uses(flows: Mapping[str, Flow]) -> Iterator[tuple[str, Utterance, str]]:
+    """Language, utterance and place (flow.node) of every prompt and literal text."""
     for flow in flows.values():
-        for node in flow.nodes.values():
-            for phrase in _phrases(node):
+        for name, node in flow.nodes.items():
+            for phrase in (*_phrases(node), *node.says()):
+                place = f"{flow.name}.{name}"
                 if phrase.prompt is not None:
-                    found[flow.language, Prompt(phrase.prompt)] = None
+                    yield flow.language, Prompt(phrase.prompt), place
                 elif phrase.text is not None:
-                    found[flow.language, Text(phrase.text)] = None
-    return list(found)
+                    yield flow.language, Text(phrase.text), place
 
 
 def _phrases(value: Any) -> Iterator[Phrase]:

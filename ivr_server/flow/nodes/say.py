@@ -26,7 +26,9 @@ class Speak(Node):
         if (self.text is None) == (self.say is None) or (self.say is None) != (self.value is None):
             yield Finding((), "a say node has either 'text', or 'say' with 'value'", at_key=True)
 
+    def says(self) -> Iterator[Phrase]:
+        yield Phrase.model_construct(prompt=None, text=self.text, say=self.say, value=self.value)
+
     async def run(self, run: Run) -> str:
-        phrase = Phrase.model_construct(prompt=None, text=self.text, say=self.say, value=self.value)
-        await run.play((phrase,), barge_in=self.barge_in)
+        await run.play(tuple(self.says()), barge_in=self.barge_in)
         return "done"
