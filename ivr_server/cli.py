@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Coroutine
@@ -32,7 +33,7 @@ from ivr_server.flow import graph as graphs
 from ivr_server.flow import schema as schemas
 from ivr_server.flow.simulate import simulate as simulate_flow
 from ivr_server.flows import SITE, examine_folder, load_plans
-from ivr_server.instance import PROJECT, cache, installation
+from ivr_server.instance import PROJECT, Instance, cache, installation
 from ivr_server.speech.catalogue import PHRASES
 from ivr_server.speech.speech import Speech
 from ivr_server.speech.used import uses, utterances
@@ -48,6 +49,8 @@ app = typer.Typer(
 )
 prompts_app = typer.Typer(help="What must be recorded, and what is spoken until then.")
 db_app = typer.Typer(help="The database of the local instance.")
+asterisk_app = typer.Typer(help="The Asterisk of a production instance.")
+app.add_typer(asterisk_app, name="asterisk")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(db_app, name="db")
 
@@ -354,6 +357,65 @@ def prompts_check(
             err.print(sentence, markup=False, highlight=False)
         raise IvrError(f"{len(absent)} things to be said have no sound.")
     out.print("Every prompt has a sound.")
+
+
+INSTANCE = Annotated[Path, typer.Option(help="Folder of the instance, such as /var/lib/ivr.")]
+
+
+@asterisk_app.command("render")
+def asterisk_render(
+    folder: INSTANCE,
+    sip: Annotated[
+        str, typer.Option(help="Where SIP listens, such as 10.0.0.5:5060; loopback if absent.")
+    ] = "",
+    flows: Annotated[Path, typer.Option(help="Folder with the flows.")] = FLOWS,
+    prompts: Annotated[Path, typer.Option(help="Folder with the prompts.")] = PROMPTS,
+) -> None:
+    """Write Asterisk's configuration and the service's settings for an instance; again after every
+    change of numbers, agents or phones. IVR_DATABASE_URL says where Postgres is."""
+    url = os.environ.get("IVR_DATABASE_URL")
+    if not url:
+        raise SetupError(
+            "Set IVR_DATABASE_URL to the database of this instance: "
+            "postgresql://user:password@host:port/database."
+        )
+    if sip and not re.fullmatch(r"[0-9A-Za-z.-]+:[0-9]{1,5}", sip):
+        raise IvrError(f"--sip {sip} is no address: write host:port, such as 10.0.0.5:5060.")
+    made = local.render(
+        folder,
+        lambda line: err.print(line, highlight=False),
+        flows=flows,
+        prompts=prompts,
+        database_url=url,
+        sip_address=sip,
+    )
+    out.print(f"settings  {made}", highlight=False, soft_wrap=True)
+    out.print(f"asterisk  {folder.resolve() / 'etc' / 'asterisk'}", highlight=False, soft_wrap=True)
+
+
+@asterisk_app.command("reload")
+def asterisk_reload(folder: INSTANCE) -> None:
+    """Let the running Asterisk of this instance read its configuration again; calls go on."""
+    instance = Instance(folder)
+    try:
+        if not instance.asterisk.running():
+            raise SetupError(f"No Asterisk of {folder} is running: start it, it reads all then.")
+        instance.asterisk.reload()
+    finally:
+        instance.close()
+
+
+@asterisk_app.command("run")
+def asterisk_run(folder: INSTANCE) -> None:
+    """Become the Asterisk of this instance, in the foreground: for systemd."""
+    if not (folder / "etc" / "asterisk" / "asterisk.conf").exists():
+        raise SetupError(f"{folder} was never rendered: `ivr-server asterisk render --folder ...`.")
+    instance = Instance(folder)
+    command = instance.asterisk_command()
+    instance.close()
+    instance.run_folder()  # the control socket's: it went with the last Asterisk
+    os.umask(0o077)  # what it writes is what people said
+    os.execv(command[0], command)  # noqa: S606 - a fixed command
 
 
 class MigrateAction(StrEnum):

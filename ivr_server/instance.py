@@ -91,7 +91,7 @@ class Instance:
         self.asterisk = AsteriskProcess(
             self._installation,
             self.etc,
-            self._run_folder(),
+            self.run_folder(),
             self.asterisk_state / "log" / "console",
         )
         for private in (self.asterisk_state, self.etc.parent, self.recordings, self.state):
@@ -109,7 +109,7 @@ class Instance:
     def close(self) -> None:
         """Give the ports back, and the folder of control sockets once Asterisk is down."""
         if not self.asterisk.running():
-            shutil.rmtree(self._run_folder(), ignore_errors=True)
+            shutil.rmtree(self.run_folder(), ignore_errors=True)
         self.ports.release()
         os.close(self._lock)
 
@@ -134,8 +134,14 @@ class Instance:
         extra_numbers: str = "",
         queues: str = "",
         modules: Sequence[str] = (),
+        sip_address: str = "",
     ) -> None:
-        """Write Asterisk's configuration for these accounts and numbers."""
+        """Write Asterisk's configuration for these accounts and numbers.
+
+        `sip_address` is where SIP listens, host:port; loopback and the instance's own port if
+        empty. What is written by hand in etc/asterisk/local/ is included and never touched.
+        """
+        (self.etc / "local").mkdir(parents=True, exist_ok=True)
         for folder in ("lib", "log", "sbin", "agi-bin", "spool/monitor", "spool/recording"):
             (self.asterisk_state / folder).mkdir(parents=True, exist_ok=True)
         templates = sorted((PROJECT / "deploy/asterisk/templates").glob("*.conf"))
@@ -145,7 +151,7 @@ class Instance:
                 values={
                     "ETC": str(self.etc),
                     "STATE": str(self.asterisk_state),
-                    "RUN": str(self._run_folder()),
+                    "RUN": str(self.run_folder()),
                     "MODULES": str(self._installation.modules),
                     "DATA": str(self._installation.data),
                     "MUSIC": str(self._installation.music),
@@ -158,7 +164,7 @@ class Instance:
                     "AMI_PASSWORD": self.secrets.ami,
                     "ARI_PORT": str(self.ports.ari),
                     "AMI_PORT": str(self.ports.ami),
-                    "SIP_PORT": str(self.ports.sip),
+                    "SIP_ADDRESS": sip_address or f"127.0.0.1:{self.ports.sip}",
                     "RTP_START": str(self.ports.rtp[0]),
                     "RTP_END": str(self.ports.rtp[1]),
                 },
@@ -172,8 +178,21 @@ class Instance:
             self.etc,
         )
 
-    def _run_folder(self) -> Path:
-        """Control sockets need short paths (108 bytes): they live in the temp folder."""
+    def asterisk_command(self) -> list[str]:
+        """The command that runs this instance's Asterisk in the foreground."""
+        return [
+            *self._installation.command(),
+            "-C",
+            str(self.etc / "asterisk.conf"),
+            "-f",
+            "-n",
+        ]
+
+    def run_folder(self) -> Path:
+        """The folder of control sockets, made if need be.
+
+        They need short paths (108 bytes), so they live in the temp folder.
+        """
         name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         run = Path(tempfile.gettempdir()) / f"ivr-{os.getuid()}-{name}"
         run.mkdir(mode=0o700, exist_ok=True)

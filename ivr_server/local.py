@@ -44,10 +44,7 @@ class Local:
 
     def environment(self) -> dict[str, str]:
         """The settings as variables for a service in another process."""
-        return {
-            f"IVR_{field.name.upper()}": str(getattr(self.settings, field.name))
-            for field in fields(Settings)
-        }
+        return variables(self.settings)
 
     async def down(self) -> None:
         """Stop what was started by `up`."""
@@ -123,24 +120,9 @@ async def _up(
         undo.push_async_callback(instance.asterisk.stop)
     started = await instance.asterisk.start()
     if not started:
-        for command in ("dialplan reload", "module reload res_pjsip.so"):
-            await asyncio.to_thread(instance.asterisk.console, command)
+        await asyncio.to_thread(instance.asterisk.reload)
         say(f"Asterisk: already running (pid {instance.asterisk.pid}), going on with it")
-    settings = Settings(
-        ari_url=instance.ari.url,
-        ari_password=instance.secrets.ari,
-        ami_port=instance.ports.ami,
-        ami_password=instance.secrets.ami,
-        database_url=url,
-        flows=flows,
-        prompts=prompts,
-        state=instance.state,
-        sounds=cache() / "speech",
-        recordings=instance.recordings,
-        spool=instance.spool,
-        core_sounds=instance.core_sounds,
-        web_port=instance.ports.web,
-    )
+    settings = _settings(instance, url, flows, prompts, cache() / "speech")
     return Local(
         instance=instance,
         settings=settings,
@@ -148,6 +130,66 @@ async def _up(
         speech=speech,
         postgres=postgres,
         started_asterisk=started,
+    )
+
+
+def render(
+    folder: Path,
+    say: Say = lambda line: None,
+    *,
+    flows: Path,
+    prompts: Path,
+    database_url: str,
+    sip_address: str = "",
+) -> Path:
+    """Write everything a production instance needs and start nothing; gives the file of settings.
+
+    Asterisk's configuration (secrets are made once and kept), speech, and the IVR_* variables of
+    the service. May be run again at any time. Raises SetupError or ConfigError.
+    """
+    plans = load_plans(flows, prompts)
+    instance = Instance(folder)
+    try:
+        speech = Speech(plans.catalogue, prompts, folder / "speech", instance.core_sounds)
+        say("Speech: rendering what has no recording yet")
+        say(f"Speech: {speech.build(utterances(plans.flows))}")
+        _lay_out_apologies(speech, plans, instance.sounds)
+        instance.render(accounts(plans.site, instance), numbers(plans), sip_address=sip_address)
+        settings = _settings(instance, database_url, flows, prompts, folder.resolve() / "speech")
+    finally:
+        instance.close()
+    target = instance.folder / "service.env"
+    target.unlink(missing_ok=True)
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.writelines(f"{name}={value}\n" for name, value in variables(settings).items())
+    return target
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """The settings as variables of a process."""
+    return {
+        f"IVR_{field.name.upper()}": str(getattr(settings, field.name))
+        for field in fields(Settings)
+    }
+
+
+def _settings(
+    instance: Instance, database_url: str, flows: Path, prompts: Path, speech: Path
+) -> Settings:
+    return Settings(
+        ari_url=instance.ari.url,
+        ari_password=instance.secrets.ari,
+        ami_port=instance.ports.ami,
+        ami_password=instance.secrets.ami,
+        database_url=database_url,
+        flows=flows.resolve(),
+        prompts=prompts.resolve(),
+        state=instance.state,
+        sounds=speech,
+        recordings=instance.recordings,
+        spool=instance.spool,
+        core_sounds=instance.core_sounds,
+        web_port=instance.ports.web,
     )
 
 

@@ -163,6 +163,11 @@ class AsteriskProcess:
             timeout=10,
         ).stdout
 
+    def reload(self) -> None:
+        """Read numbers and accounts again. Blocks; calls go on."""
+        for command in ("dialplan reload", "module reload res_pjsip.so"):
+            self.console(command)
+
     def _last_words(self) -> str:
         try:
             lines = self._log.read_text(errors="replace").strip().splitlines()
