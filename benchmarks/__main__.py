@@ -95,7 +95,7 @@ async def _run(machine: local.Local, folder: Path) -> None:
     ports = machine.instance.ports
     agents_port = ports.base + AGENTS_PORT_OFFSET
     sipp = Sipp(installation(), folder, ports.sip)
-    _render_bench(machine, agents_port)
+    render(machine, agents_port)
     await machine.instance.asterisk.stop()
     await machine.instance.asterisk.start()
     media = machine.speech.media("en", [Prompt("connecting")])[0]
@@ -147,7 +147,7 @@ async def _run(machine: local.Local, folder: Path) -> None:
     out.print(f"written to {target.name}")
 
 
-def _render_bench(machine: local.Local, agents_port: int) -> None:
+def render(machine: local.Local, agents_port: int) -> None:
     """The site again, with app_queue, the bare client's number, and phones without passwords."""
     site = machine.plans.site
     members = "\n".join(f"member => PJSIP/{name}" for name in site.agents)
