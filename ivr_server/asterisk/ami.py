@@ -32,7 +32,7 @@ class Ami:
 
     async def record(self, channel: str, path: str) -> None:
         """Write what the far end of this channel says to `path` (a .wav), silence included."""
-        await self._act("MixMonitor", Channel=channel, File="", Options=f"r({path})")
+        await self._act("MixMonitor", Channel=channel, File="", Options=f"Sr({path})")
 
     async def check(self) -> None:
         """Log in and ping. Raises LinkError with the reason."""

@@ -166,6 +166,8 @@ class LiveCaller:
     async def key(self, timeout_s: float) -> str | None:
         """See Caller."""
         async with _caller():
+            if not self._channel.keys:
+                self._channel.keep_sending()
             if await self._channel.until(lambda: bool(self._channel.keys), timeout_s):
                 return self._channel.keys.popleft()
             return None

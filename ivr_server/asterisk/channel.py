@@ -78,6 +78,7 @@ class Channel:
         self._wakes: set[asyncio.Event] = set()
         self._playbacks: dict[str, Playback] = {}
         self._played = 0
+        self._sends = False  # silence
         self.takeovers = 0  # how often services have changed under it
         link.listen(channel_id, self)
 
@@ -206,6 +207,7 @@ class Channel:
         playback = Playback(self, self._playback_id(self.takeovers, self._played))
         self._played += 1
         self._playbacks[playback.id] = playback  # before the request: the end may come first
+        self._sends = False  # ends the silence, and it does not begin again by itself
         try:
             await self._ask(
                 self.link.operations.channels.playWithId(
@@ -235,9 +237,22 @@ class Channel:
         return f"{self.id}.{takeovers}.{number % PLAYBACK_IDS}"
 
     async def music(self, music_class: str) -> None:
+        self._sends = False
         await self._ask(
             self.link.operations.channels.startMoh(channelId=self.id, mohClass=music_class)
         )
+
+    def keep_sending(self) -> None:
+        """Send silence from now on, until something is played; not waited for.
+
+        Measured: while neither end sends, MixMonitor writes nothing, and what follows stands too
+        early in its file. A phone that sends a key sends no audio meanwhile.
+        """
+        if self._sends or self.gone:
+            return
+        self._sends = True
+        channels = self.link.operations.channels
+        self.link.errand(lambda: channels.startSilence(channelId=self.id))
 
     async def music_off(self) -> None:
         await self._ask(self.link.operations.channels.stopMoh(channelId=self.id))

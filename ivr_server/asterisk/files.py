@@ -112,7 +112,7 @@ def _number(number: Number) -> str:
         " same => n,Set(IVR_STARTED=${STRFTIME(,UTC,%Y-%m-%dT%H:%M:%S.%3q)})",
     ]
     if number.record:
-        lines.append(" same => n,MixMonitor(,r(${IVR_SPOOL}/${UNIQUEID}.wav))")
+        lines.append(" same => n,MixMonitor(,Sr(${IVR_SPOOL}/${UNIQUEID}.wav))")
     lines += [
         f" same => n,Stasis(${{IVR_APP}},call,${{EXTEN}},{int(number.record)},${{IVR_STARTED}})",
         ' same => n,GotoIf($["${STASISSTATUS}" = "SUCCESS"]?over)',

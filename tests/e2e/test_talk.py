@@ -93,6 +93,33 @@ async def test_two_way_audio_and_every_file(serving: Serving, phones: dict[str, 
         assert abs(onset_s(sound, mine) - (began[mine] - first)) < WITHIN_S
 
 
+async def test_keys_leave_no_hole_in_the_recording(
+    serving: Serving, phones: dict[str, Phone]
+) -> None:
+    """A phone sends no audio while it sends a key; what follows must not stand too early."""
+    caller = phones["caller1"]
+    caller.tone_hz = 0.0
+    try:
+        call = await caller.dial("101")
+        assert await call.hears(5)
+        await call.press("2")
+        for digit in "4711":
+            heard = call.heard.seconds()
+            await call.press(digit)
+            await call.until(lambda c, heard=heard: c.heard.seconds() > heard + 0.3, 5)
+        call.tone_hz = CALLER_HZ
+        assert await call.ended(15)
+    finally:
+        caller.tone_hz = CALLER_HZ
+    (row,) = await serving.settled()
+    (leg,) = [file for file in row.files if file.kind == "leg"]
+    sound = samples(serving.machine.settings.recordings / leg.path)
+    really = call.tone_began - leg.started_at.timestamp()
+    assert abs(onset_s(sound, CALLER_HZ) - really) < WITHIN_S
+    assert row.total_s is not None
+    assert abs(len(sound) / RATE - row.total_s) < 2 * WITHIN_S
+
+
 async def test_a_number_without_recording_leaves_no_file(
     serving: Serving, phones: dict[str, Phone]
 ) -> None:
