@@ -48,6 +48,7 @@ STRAY_AFTER_S = 2.0  # a channel in our application that nobody announced
 SERVED_KEPT = 4096
 ORPHAN_AFTER_S = 3600.0
 DRAIN_S = 5.0
+ODD_EVENTS = ("unknown", "late", "duplicate", "failed", "socket_lost")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NUMBER_LENGTH, _NAME_LENGTH = 64, 128
@@ -132,6 +133,7 @@ class Service:
             agents_ready=sum(agent.state is AgentState.READY for agent in self.room.agents()),
             journal_lag=writer.lag,
             postgres_connected=writer.connected,
+            events={kind: self.link.counts[kind] for kind in ODD_EVENTS},
             trouble=self.journal.trouble or writer.last_error,
         )
 

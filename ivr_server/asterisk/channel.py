@@ -84,24 +84,27 @@ class Channel:
 
     # --- what events say ---
 
-    def post(self, event: events.ChannelEvent | events.PlaybackFinished) -> None:
+    def post(self, event: events.ChannelEvent | events.PlaybackFinished) -> bool:
         """See Mailbox. Order of events does not matter: each only adds to what is known."""
         self.created = True
+        news = True
         match event:
             case events.PlaybackFinished(playback=info):
                 playback = self._playbacks.pop(info.id, None)
+                news = playback is not None
                 if playback is not None:
                     playback.finished(failed=info.state == "failed")
             case events.ChannelDtmfReceived(digit=digit):
                 unwanted, until = self._unwanted
                 self._unwanted = ("", 0.0)
                 if digit == unwanted and asyncio.get_running_loop().time() < until:
-                    return
+                    return True
                 if len(self.keys) < KEYS_KEPT:
                     self.keys.append(digit)
                 else:
                     self.keys_dropped += 1
             case events.StasisStart(channel=info):
+                news = not self.in_stasis
                 self.name = info.name
                 self.in_stasis = True
                 self.up = info.state == "Up"
@@ -122,6 +125,7 @@ class Channel:
             case events.ChannelHangupRequest(cause=cause):
                 self.cause = cause or self.cause
         self.changed()
+        return news
 
     def resync(self, info: events.ChannelInfo | None) -> None:
         """See Mailbox."""

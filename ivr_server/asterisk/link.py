@@ -47,8 +47,8 @@ class AriAddress:
 class Mailbox(Protocol):
     """Takes the events of one channel. Neither method may wait."""
 
-    def post(self, event: events.ChannelEvent | events.PlaybackFinished) -> None:
-        """An event about this channel."""
+    def post(self, event: events.ChannelEvent | events.PlaybackFinished) -> bool:
+        """An event about this channel. False if it was known already."""
 
     def resync(self, info: events.ChannelInfo | None) -> None:
         """After a reconnect: the channel as it is now, None if it is gone."""
@@ -61,7 +61,8 @@ class Link:
 
     def __init__(self, address: AriAddress) -> None:
         self.address = address
-        self.counts: Counter[str] = Counter()  # events by kind, unknown and late ones included
+        # Events by kind; also `unknown`, `late`, `duplicate`, `failed` ones and lost sockets.
+        self.counts: Counter[str] = Counter()
         self.connected = asyncio.Event()
         self.arrived: Callable[[events.StasisStart], None] = lambda event: None
         self.resynced: Callable[[], None] = lambda: None
@@ -241,7 +242,8 @@ class Link:
         mailbox = self._mailboxes.get(channel_id)
         try:
             if mailbox is not None:
-                mailbox.post(event)
+                if not mailbox.post(event):
+                    self.counts["duplicate"] += 1
             elif isinstance(event, events.StasisStart):
                 self.arrived(event)
             else:

@@ -149,7 +149,7 @@ class WaitingRoom:
     ) -> Queued:
         """Hold the caller until served, gone or out; see Visit.run. `resumed`: after a restart."""
         if request.queue not in self.queues:
-            log.error("queue_is_gone", queue=request.queue, call_id=caller.call_id)
+            log.warning("queue_is_gone", queue=request.queue, call_id=caller.call_id)
             if resumed is not None:
                 failed = facts.VisitEnd.FAILED
                 self.journal.append(replace(resumed, ended_at=self.utc(), end_reason=failed))

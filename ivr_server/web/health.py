@@ -24,6 +24,7 @@ class Health:
     agents_ready: int
     journal_lag: int  # facts not yet in Postgres
     postgres_connected: bool
+    events: dict[str, int]  # from Asterisk: unknown, late, duplicate, failed; lost connections
     trouble: str  # one sentence, empty when all is well
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivr_server.acd.agents import Agent, AgentState
-from ivr_server.acd.matching import Match, Waiting, match, next_change, order, place
+from ivr_server.acd.matching import Match, Waiting, ahead, match, next_change, order, place
 from ivr_server.acd.settings import AgentSettings, QueueSettings
 
 NOW = 100.0
@@ -61,6 +61,37 @@ def ready(
 def test_the_order_of_service(waiting: list[Waiting], served: str) -> None:
     names = served.split(", ") if "," in served else served.split()
     assert [one.visit_id for one in order(waiting, QUEUES)] == names
+
+
+@pytest.mark.parametrize(
+    ("waiting", "serve", "expected"),
+    [
+        ([caller("a", since=1), caller("me", since=2)], [("sales",)], 1),
+        ([caller("me", since=1), caller("a", since=2)], [("sales",)], 0),
+        ([caller("a", since=1, priority=1), caller("me", since=0)], [("sales",)], 1),
+        # A heavier queue goes first where its agents are mine...
+        ([caller("v", "vip", since=9), caller("me", since=1)], [("vip", "sales")], 1),
+        # ...not at all where they are others...
+        ([caller("v", "vip", since=9), caller("me", since=1)], [("vip",), ("sales",)], 0),
+        # ...and in part where some are.
+        ([caller("v", "vip", since=9), caller("me", since=1)], [("vip", "sales"), ("vip",)], 0.5),
+        # An older caller of another queue comes first with shared agents, a younger one does not.
+        ([caller("s", "support", since=0), caller("me", since=1)], [("sales", "support")], 1),
+        ([caller("s", "support", since=2), caller("me", since=1)], [("sales", "support")], 0),
+        # Nobody serves that queue: it stands in nobody's way.
+        ([caller("v", "vip", since=9), caller("me", since=1)], [("sales",)], 0),
+        ([replace(caller("a", since=1), ringing=True), caller("me", since=2)], [("sales",)], 0),
+    ],
+)  # fmt: skip
+def test_who_is_served_before_me(
+    waiting: list[Waiting], serve: list[tuple[str, ...]], expected: float
+) -> None:
+    assert ahead("me", waiting, QUEUES, serve) == expected
+
+
+def test_nobody_is_ahead_of_one_who_does_not_wait() -> None:
+    with pytest.raises(KeyError):
+        ahead("nobody", [caller("a")], QUEUES, [("sales",)])
 
 
 def test_the_place_counts_the_own_queue_only() -> None:

@@ -478,3 +478,18 @@ def test_a_key_that_comes_later_is_meant() -> None:
         assert list(channel.keys) == ["#"]
 
     clock.run(scenario())
+
+
+def test_what_is_known_already_is_told_so() -> None:
+    async def scenario() -> None:
+        channel, _ = made()
+        start = events.StasisStart(channel=info())
+        assert channel.post(start)
+        assert not channel.post(start)
+        playback = await channel.play(["sound:welcome"])
+        assert channel.post(finished(playback.id))
+        assert not channel.post(finished(playback.id))
+        assert channel.post(key("1"))
+        assert channel.post(key("1")), "a key may be pressed twice"
+
+    clock.run(scenario())

@@ -309,6 +309,7 @@ async def test_health_is_503_without_asterisk() -> None:
         agents_ready=0,
         journal_lag=0,
         postgres_connected=True,
+        events={},
         trouble="",
     )
     with socket.socket() as probe:

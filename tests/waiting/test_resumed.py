@@ -135,3 +135,47 @@ def test_a_service_that_stops_leaves_the_rows_of_waiting_callers_open() -> None:
         await world.room.close()
 
     clock.run(scenario())
+
+
+def test_a_talk_that_outlived_a_restart_teaches_its_whole_length() -> None:
+    async def scenario() -> None:
+        world = World(queue(wrap_up_s=5.0))
+        row = before_us("talk", 700, answered_at=START - timedelta(seconds=600), ended_at=START,
+                        agent="anna", end_reason=facts.VisitEnd.ANSWERED)  # fmt: skip
+        world.room.talking("anna")
+        visit = world.room.enter(QueuedCaller("talk"), SALES, row, connected=True)
+        await visit.resume_talk(ScriptedLeg("leg-0", "anna", "talk", Manner(talks_s=30)), "anna")
+        assert world.room.experience_of("sales").handled_total_s == 600 + 30 + 5
+        await world.over()
+
+    clock.run(scenario())
+
+
+def test_a_talk_of_a_queue_that_the_site_no_longer_has_goes_on() -> None:
+    async def scenario() -> None:
+        world = World(queue("support"))
+        row = before_us("talk", 60, answered_at=START, ended_at=START, agent="anna",
+                        end_reason=facts.VisitEnd.ANSWERED)  # fmt: skip
+        caller = QueuedCaller("talk")
+        leg = ScriptedLeg("leg-0", "anna", "talk", Manner(talks_s=30))
+        world.room.talking("anna")
+        visit = world.room.enter(caller, SALES, row, connected=True)
+        assert await visit.resume_talk(leg, "anna") == Queued(QueueOutcome.ANSWERED)
+        assert (leg.over_s, caller.parted) == (30, [30])
+        await world.over()
+        assert seconds(world.visit("talk").released_at) == 30
+
+    clock.run(scenario())
+
+
+def test_who_waited_in_a_queue_that_the_site_no_longer_has_goes_on_in_the_flow() -> None:
+    async def scenario() -> None:
+        world = World(queue("support"))
+        world.call("old", request=SALES, resumed=before_us("old", 60))
+        world.call("new", request=SALES)
+        await world.over()
+        assert set(world.ends.values()) == {Queued(QueueOutcome.NO_AGENTS)}
+        assert world.visit("old").end_reason is facts.VisitEnd.FAILED
+        assert [one.visit_id for one in world.visits] == ["old"]
+
+    clock.run(scenario())
