@@ -76,13 +76,14 @@ def plan(
         talking = (
             bridge is not None
             and leg is not None
+            and leg.leg_id in channels  # the two lists were not made in the same moment
             and {channel.id, leg.leg_id} <= set(bridge.channels)
         )
-        if bridge is not None and talking:
-            wanted_bridges.add(bridge.id)
         visit = call.visits.get(position.visit_id or "")
         if visit is not None and visit.ended_at is not None and visit.answered_at is None:
-            visit = None  # it had left the queue; the flow had not gone on yet
+            visit, talking = None, False  # it had left the queue; the flow had not gone on yet
+        if bridge is not None and talking:
+            wanted_bridges.add(bridge.id)
         if visit is not None and talking and leg is not None and visit.answered_at is None:
             visit = replace(
                 visit,

@@ -148,6 +148,10 @@ CASES = {
         written=TALKING, held="caller", goes_on="talk is over",
         closed={"agent lost", "visit answered", "visit released"},
     ),
+    "the agent's leg was in the bridge, but is no more when channels are listed": Case(
+        written=TALKING, held="caller", bridges={"bridge": "caller agent"},
+        goes_on="talk is over", closed={"agent lost", "visit answered", "visit released"},
+    ),
     "the agent's leg has left the bridge but not hung up": Case(
         written=TALKING, held="caller agent", bridges={"bridge": "caller"},
         goes_on="talk is over", closed={"agent lost", "visit answered", "visit released"},
@@ -325,8 +329,8 @@ def test_calls_do_not_mix() -> None:
     assert made.hang_up == ["two-agent"]
 
 
-PIECES = [CALL, ENDED, MENU, QUEUED, JOINED, DIALLED, CALLER, AGENT, PICKED_UP, OUTSIDE, VISIT,
-          SERVED, LEFT, OFFER, TAKEN]  # fmt: skip
+PIECES = [CALL, ENDED, MENU, QUEUED, JOINED, CONNECTED, DIALLED, CALLER, AGENT, PICKED_UP, GONE,
+          OUTSIDE, VISIT, SERVED, LEFT, OFFER, TAKEN]  # fmt: skip
 NAMES = ["caller", "agent", "outside", "stranger"]
 SOME = st.lists(st.sampled_from(NAMES), unique=True).map(" ".join)
 
