@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ from ivr_server.asterisk.events import StasisStart
 from ivr_server.asterisk.legs import Leg, Records
 from ivr_server.asterisk.link import AriAddress, Link
 from ivr_server.asterisk.phones import AGENT, AgentPhones, OutgoingLeg
-from ivr_server.config import Settings
-from ivr_server.errors import LinkError
+from ivr_server.config import Settings, Site
+from ivr_server.errors import IvrError, LinkError, SetupError
 from ivr_server.flow.spec import Flow
-from ivr_server.flows import FlowVersions, Plans
+from ivr_server.flows import FlowVersions, Plans, load_plans
 from ivr_server.speech.speech import Speech
+from ivr_server.speech.used import utterances
 from ivr_server.storage import recordings
 from ivr_server.storage.journal import Journal, OpenCall
 from ivr_server.storage.writer import Writer
@@ -98,6 +100,8 @@ class Service:
         self.calls: dict[str, asyncio.Task[None]] = {}
         self._served: OrderedDict[str, None] = OrderedDict()  # callers' channels, newest last
         self._loose: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+        self._refused = ""  # why the last reload was refused
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve calls until cancelled. `ready` is told when calls are accepted.
@@ -123,6 +127,48 @@ class Service:
                 log.info("ready", flows=len(self.plans.flows), calls=len(self.calls))
                 ready()
 
+    # --- new flows ---
+
+    def reload_soon(self) -> None:
+        """`reload`, beside the calls: for SIGHUP. What is wrong is in the log and in health."""
+        self._watch(self._reload())
+
+    async def reload(self) -> None:
+        """Serve new calls with the flows, phrases and sounds that are on disk now.
+
+        All or nothing: raises ConfigError or SetupError and changes nothing. Calls in progress stay
+        with what they began with.
+        """
+        async with self._reloading:
+            given, before = self.settings, self.plans.site
+            plans = await asyncio.to_thread(load_plans, given.flows, given.prompts)
+            if _standing(plans.site) != _standing(before):
+                raise SetupError(
+                    "site.yaml has other queues, agents or destinations than this service: "
+                    "restart it (calls go on), they are not taken up by a reload yet."
+                )
+            speech = Speech(plans.catalogue, given.prompts, given.sounds, given.core_sounds)
+            report = await asyncio.to_thread(speech.build, utterances(plans.flows))
+            if report.failed:
+                raise SetupError(" ".join(report.failed))
+            for flow in plans.flows.values():
+                self.versions.keep(flow)
+            self.plans, self.exchange = plans, replace(self.exchange, speech=speech)
+
+    async def _reload(self) -> None:
+        try:
+            await self.reload()
+        except IvrError as error:
+            problems = [str(one) for one in getattr(error, "problems", ())] or [str(error)]
+            self._refused = (
+                f"The flows on disk were not taken up, the earlier ones serve: {problems[0]}"
+                + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+            )
+            log.error("reload_refused", problems=problems)
+        else:
+            self._refused = ""
+            log.info("reloaded", flows={one.name: one.version for one in self.plans.flows.values()})
+
     def health(self) -> health.Health:
         """How the service stands now."""
         writer = self.writer.status
@@ -134,7 +180,7 @@ class Service:
             journal_lag=writer.lag,
             postgres_connected=writer.connected,
             events={kind: self.link.counts[kind] for kind in ODD_EVENTS},
-            trouble=self.journal.trouble or writer.last_error,
+            trouble=self.journal.trouble or writer.last_error or self._refused,
         )
 
     async def _close(self) -> None:
@@ -427,6 +473,11 @@ class Service:
             if old and file.stem not in known:
                 log.warning("orphan_recording_put_aside", file=file.name)
                 recordings.put_aside(file, self.settings.recordings)
+
+
+def _standing(site: Site) -> tuple[object, ...]:
+    """What of a site a running service keeps for good."""
+    return site.queue_settings(), site.agent_settings(), site.dialable()
 
 
 def _still_recording(opened: OpenCall, leg_id: str) -> facts.Recording | None:

@@ -115,6 +115,7 @@ async def _serve() -> None:
     for failure in report.failed:
         err.print(f"warning: {failure}", markup=False, highlight=False)
     service = Service(given, plans, speech)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload_soon)
     await service.run(lambda: print("ready", flush=True))  # noqa: T201 - scripts wait for this line
 
 
@@ -122,6 +123,7 @@ async def _serve_local(folder: Path) -> None:
     machine = await local.up(folder, lambda line: err.print(line, highlight=False))
     try:
         service = Service(machine.settings, machine.plans, machine.speech)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload_soon)
         await service.run(lambda: _show(machine))
     finally:
         err.print("stopping")
