@@ -23,7 +23,7 @@ import structlog
 
 from ivr_server import call, facts, takeover
 from ivr_server.acd.agents import AgentState
-from ivr_server.archive import RecordingArchive
+from ivr_server.archive import RecordingArchive, planned_mix
 from ivr_server.asterisk.ami import Ami
 from ivr_server.asterisk.caller import Exchange, LiveCaller, Resumption
 from ivr_server.asterisk.channel import Channel
@@ -262,8 +262,11 @@ class Service:
             ),
             self.records,
         )
-        recording = [leg.recorded(_moment(started) or now)] if recorded == "1" else []
-        story.began(leg.fact, *recording)
+        recorded_rows: list[facts.Recording] = []
+        if recorded == "1":
+            mine = leg.recorded(_moment(started) or now)
+            recorded_rows = [mine, planned_mix(call_id, mine.started_at)]
+        story.began(leg.fact, *recorded_rows)
         self._served[event.channel.id] = None
         while len(self._served) > SERVED_KEPT:
             self._served.popitem(last=False)
@@ -364,7 +367,7 @@ class Service:
         leg = Leg(channel, known, self.records)
         leg.recording = _still_recording(opened, channel.id)
         story = call.CallStory(self.journal, opened.call, position)
-        story.taken_over(opened.steps)
+        story.taken_over(opened.steps, again=found.outcome is None)
         if found.agent_leg is not None and not position.connected:
             story.connected()  # it was not written yet
         kept = {channel.id}

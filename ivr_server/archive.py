@@ -17,7 +17,7 @@ import structlog
 
 from ivr_server import facts
 from ivr_server.audio.mix import MixingDesk, Stopped
-from ivr_server.errors import IvrError
+from ivr_server.errors import IvrError, SetupError
 from ivr_server.storage import recordings
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,7 @@ class _Shelf:
     starts: list[datetime] = field(default_factory=list)  # of what is or was being settled
     settled: list[tuple[facts.LegKind, facts.Recording]] = field(default_factory=list)
     over: bool = False
+    retries: int = 0  # recordings that are still to be moved
 
 
 class RecordingArchive:
@@ -53,8 +54,13 @@ class RecordingArchive:
         self._shelves: dict[str, _Shelf] = {}
         self._mixing: set[asyncio.Task[None]] = set()
         self._retries: set[asyncio.TimerHandle] = set()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)  # what people said
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # what people said
+        except OSError as error:
+            raise SetupError(
+                f"The folder of recordings {folder} cannot be made ({error.strerror}): give the "
+                "service rights there, or set IVR_RECORDINGS."
+            ) from None
 
     def leg_over(
         self, recording: facts.Recording, kind: facts.LegKind, expected_s: float | None
@@ -75,9 +81,8 @@ class RecordingArchive:
         shelf = self._shelf(call_id)
         shelf.over = True
         if shelf.settling or shelf.settled:
-            # Written before the legs are settled: until it is made the call stays open in the
-            # journal, so that a service that stops now leaves it to the next.
-            mix = _planned(call_id, shelf)
+            mix = planned_mix(call_id, min([one.started_at for _, one in shelf.settled] +
+                                           shelf.starts))  # fmt: skip
             self._journal.append(mix)
             task = _spawn(self._mix(mix, shelf))
             self._mixing.add(task)
@@ -98,7 +103,11 @@ class RecordingArchive:
         """The shelf of a call. Those of calls that are over are kept a while, for late legs."""
         shelf = self._shelves.setdefault(call_id, _Shelf())
         if len(self._shelves) > SHELVES_KEPT:
-            done = (name for name, one in self._shelves.items() if one.over and not one.settling)
+            done = (
+                name
+                for name, one in self._shelves.items()
+                if one.over and not one.settling and not one.retries
+            )
             oldest = next(done, None)
             if oldest is not None and oldest != call_id:
                 del self._shelves[oldest]
@@ -148,9 +157,11 @@ class RecordingArchive:
         """It could not be moved: again in a while, for as long as this service runs."""
 
         def begin() -> None:
+            shelf.retries -= 1
             self._retries.discard(timer)
             self._begin(shelf, recording, kind, expected_s, again=True)
 
+        shelf.retries += 1
         timer = asyncio.get_running_loop().call_later(RETRY_S, begin)
         self._retries.add(timer)
 
@@ -198,9 +209,12 @@ class RecordingArchive:
         )
 
 
-def _planned(call_id: str, shelf: _Shelf) -> facts.Recording:
-    """The row of a mix that is still to be made."""
-    known = [one.started_at for _, one in shelf.settled]
+def planned_mix(call_id: str, started_at: datetime) -> facts.Recording:
+    """The row of a mix that is still to be made.
+
+    Written when a recorded call begins: until the mix is made the call stays open in the journal,
+    so that a service that stops leaves it to the next.
+    """
     return facts.Recording(
         recording_id=f"{call_id}-mix",
         call_id=call_id,
@@ -208,7 +222,7 @@ def _planned(call_id: str, shelf: _Shelf) -> facts.Recording:
         kind="mix",
         state=facts.RecordingState.RECORDING,
         path="",
-        started_at=min([*known, *shelf.starts]),
+        started_at=started_at,
         detail="left: caller, right: agents",
     )
 

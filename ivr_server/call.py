@@ -41,6 +41,7 @@ class CallStory:
         self.position = position
         self._journal = journal
         self._utc = utc
+        self._again = False  # the next node is the one the service before us was in
         self._step: facts.Step | None = None
 
     def began(self, *more: facts.Fact) -> None:
@@ -52,8 +53,13 @@ class CallStory:
         """Whether anybody has talked to the caller in this call."""
         return self.position.talked
 
-    def taken_over(self, step: facts.Step | None) -> None:
-        """A restarted service goes on with this call; the step it was in is run again."""
+    def taken_over(self, step: facts.Step | None, *, again: bool = True) -> None:
+        """A restarted service goes on with this call.
+
+        `again`: the node it was in is run once more, and with it a wait or a talk goes on; else it
+        had ended already.
+        """
+        self._again = again
         self.call = replace(self.call, takeovers=self.call.takeovers + 1)
         self._journal.append(self.call)
         if step is not None and step.left_at is None:
@@ -75,8 +81,10 @@ class CallStory:
             node=node,
             step=self.position.step + 1,
             variables=dict(variables),
-            **_ALONE,
+            # What went on under the service before us goes on: a second restart must know of it.
+            **({} if self._again else _ALONE),
         )
+        self._again = False
         self._step = facts.Step(
             call_id=self.call.call_id,
             number=self.position.step,

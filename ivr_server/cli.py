@@ -180,17 +180,17 @@ def check(
             highlight=False,
         )
         return
-    drafts = _yaml_files(paths)
-    for path in drafts:
-        if path.name in (SITE, PHRASES):
+    others = (SITE, PHRASES)
+    for path in paths:
+        if path.name in others:
             raise IvrError(f"{path} is no flow: it is checked by `ivr-server check` without names.")
+    drafts = [path for path in _yaml_files(paths, "*.yaml") if path.name not in others]
     named = {path.resolve() for path in drafts}
     problems = examine_folder(flows, prompts, drafts).problems
     mine = [one for one in problems if Path(one.file).resolve() in named]
     if mine:
         raise ConfigError(mine)
-    others = len(problems)
-    beside = f" ({others} elsewhere: `ivr-server check`)" if others else ""
+    beside = f" ({len(problems)} elsewhere: `ivr-server check`)" if problems else ""
     out.print(f"{len(drafts)} files: no mistakes{beside}.", highlight=False)
 
 
@@ -302,6 +302,11 @@ def reconcile(
     are any."""
     url = _database(folder)
     recordings = Path(os.environ.get("IVR_RECORDINGS", folder / "recordings"))
+    if not recordings.is_dir():
+        raise SetupError(
+            f"There are no recordings at {recordings}: name their folder in IVR_RECORDINGS, or the "
+            "instance with --folder."
+        )
     found = asyncio.run(reader.problems(url))
     found += asyncio.run(audit.files(url, recordings, hashes=hashes))
     table = Table("problem", "call", "item", "detail")
@@ -398,7 +403,7 @@ def asterisk_render(
 @asterisk_app.command("reload")
 def asterisk_reload(folder: INSTANCE) -> None:
     """Let the running Asterisk of this instance read its configuration again; calls go on."""
-    instance = Instance(folder)
+    instance = Instance(folder, standing=True)
     try:
         if not instance.asterisk.running():
             raise SetupError(f"No Asterisk of {folder} is running: start it, it reads all then.")
@@ -412,7 +417,7 @@ def asterisk_run(folder: INSTANCE) -> None:
     """Become the Asterisk of this instance, in the foreground: for systemd."""
     if not (folder / "etc" / "asterisk" / "asterisk.conf").exists():
         raise SetupError(f"{folder} was never rendered: `ivr-server asterisk render --folder ...`.")
-    instance = Instance(folder)
+    instance = Instance(folder, standing=True)
     command = instance.asterisk_command()
     instance.close()
     instance.run_folder()  # the control socket's: it went with the last Asterisk
@@ -475,9 +480,11 @@ def _database(folder: Path) -> str:
     return file.read_text().strip()
 
 
-def _yaml_files(paths: list[Path]) -> list[Path]:
+def _yaml_files(paths: list[Path], inside: str = "**/*.yaml") -> list[Path]:
     """The files meant by paths to files and folders. Raises IvrError where there are none."""
-    found = flowcases.gather(paths)
+    found: list[Path] = []
+    for path in paths:
+        found += sorted(path.glob(inside)) if path.is_dir() else [path]
     if not found:
         raise IvrError(f"There is no .yaml file in {', '.join(map(str, paths))}.")
     return found

@@ -29,6 +29,7 @@ from ivr_server.errors import SetupError
 
 PROJECT = Path(__file__).resolve().parent.parent
 APP = "ivr"
+LONGEST_SOCKET = 100  # characters of a socket's path (unix(7): 108 bytes), and some to spare
 
 
 def cache() -> Path:
@@ -69,7 +70,10 @@ class Secrets:
 class Instance:
     """A folder and everything that runs out of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, standing: bool = False) -> None:
+        """`standing`: an instance whose servers others start and stop (systemd): the ports it was
+        given first are its own for good, whoever listens on them now."""
+        self._standing = standing
         self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _hold(self.folder)
@@ -98,6 +102,9 @@ class Instance:
             private.mkdir(mode=0o700, exist_ok=True)
         remembered = self.folder / "ports.json"
         preferred = _kept(remembered).get("base")
+        if self._standing and preferred is not None:
+            self.ports = ports.PortBlock(preferred, lock=-1)
+            return
         self.ports = ports.take(cache() / "ports", preferred, in_use=self.asterisk.running())
         if preferred is not None and self.ports.base != preferred and self.asterisk.running():
             raise SetupError(
@@ -191,8 +198,13 @@ class Instance:
     def run_folder(self) -> Path:
         """The folder of control sockets, made if need be.
 
-        They need short paths (108 bytes), so they live in the temp folder.
+        They need short paths (108 bytes): where the instance's own is too long they live in the
+        temp folder.
         """
+        own = self.folder / "run"
+        if len(str(own / "asterisk.ctl")) < LONGEST_SOCKET:
+            own.mkdir(mode=0o700, exist_ok=True)
+            return own
         name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         run = Path(tempfile.gettempdir()) / f"ivr-{os.getuid()}-{name}"
         run.mkdir(mode=0o700, exist_ok=True)

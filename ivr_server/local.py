@@ -21,7 +21,7 @@ from ivr_server.config import Settings, Site
 from ivr_server.errors import SetupError
 from ivr_server.flow.ports import Prompt
 from ivr_server.flows import Plans, load_plans
-from ivr_server.instance import PROJECT, Instance, cache
+from ivr_server.instance import PROJECT, Instance, cache, installation
 from ivr_server.speech.speech import Speech
 from ivr_server.speech.used import utterances
 from ivr_server.storage import embedded, migrations
@@ -148,11 +148,12 @@ def render(
     the service. May be run again at any time. Raises SetupError or ConfigError.
     """
     plans = load_plans(flows, prompts)
-    instance = Instance(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    speech = Speech(plans.catalogue, prompts, folder / "speech", installation().sounds)
+    say("Speech: rendering what has no recording yet")
+    say(f"Speech: {speech.build(utterances(plans.flows))}")
+    instance = Instance(folder, standing=True)
     try:
-        speech = Speech(plans.catalogue, prompts, folder / "speech", instance.core_sounds)
-        say("Speech: rendering what has no recording yet")
-        say(f"Speech: {speech.build(utterances(plans.flows))}")
         _lay_out_apologies(speech, plans, instance.sounds)
         instance.render(accounts(plans.site, instance), numbers(plans), sip_address=sip_address)
         settings = _settings(instance, database_url, flows, prompts, folder.resolve() / "speech")

@@ -19,7 +19,8 @@ _FIRST, _SIZE, _BLOCKS = 12000, 1000, 20
 
 @dataclass(frozen=True)
 class PortBlock:
-    """Ports of one instance. `lock` is an open file descriptor that keeps the block ours."""
+    """Ports of one instance. `lock` is an open file descriptor that keeps the block ours; -1 where
+    nothing needs to keep it, because its own servers hold the ports."""
 
     base: int
     lock: int
@@ -53,7 +54,8 @@ class PortBlock:
         return self.base + 100, self.base + _SIZE - 1
 
     def release(self) -> None:
-        os.close(self.lock)
+        if self.lock >= 0:
+            os.close(self.lock)
 
 
 def take(folder: Path, preferred: int | None = None, *, in_use: bool = False) -> PortBlock:

@@ -12,7 +12,7 @@ import pytest
 
 from ivr_server import archive as archives
 from ivr_server import facts
-from ivr_server.archive import RecordingArchive
+from ivr_server.archive import RecordingArchive, planned_mix
 from ivr_server.facts import LegKind, RecordingState
 from ivr_server.storage.journal import Journal
 
@@ -60,10 +60,12 @@ def rows(story: Story) -> dict[str, RecordingState]:
 
 async def test_a_call_is_complete_when_its_mix_is_made(tmp_path: Path) -> None:
     story = Story(tmp_path)
-    story.journal.append(CALL)
+    story.journal.append(CALL, planned_mix("call", START))
     story.leg("caller")
+    # Filed before the call has ended, as when the caller hangs up first: it stays open.
+    await story.archive.drain()
     story.over()
-    assert rows(story)["call-mix"] is RecordingState.RECORDING, "written before it is begun"
+    assert rows(story)["call-mix"] is RecordingState.RECORDING
     await story.archive.drain()
     assert story.journal.open_calls() == {}
     assert (tmp_path / "recordings/2026/03/02/call/mix.ogg").exists()
@@ -72,8 +74,9 @@ async def test_a_call_is_complete_when_its_mix_is_made(tmp_path: Path) -> None:
 
 async def test_a_mix_that_was_not_made_is_made_by_the_next_service(tmp_path: Path) -> None:
     story = Story(tmp_path)
-    story.journal.append(CALL)
+    story.journal.append(CALL, planned_mix("call", START))
     story.leg("caller")
+    await story.archive.drain()
     story.archive.close()
     story.over()
     await story.archive.drain()
@@ -129,8 +132,14 @@ async def test_what_could_not_be_moved_is_tried_again(
     story.journal.close()
 
 
+async def test_a_folder_that_was_made_by_somebody_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "recordings").mkdir(mode=0o750)
+    story = Story(tmp_path)
+    assert (tmp_path / "recordings").stat().st_mode & 0o777 == 0o750
+    story.journal.close()
+
+
 async def test_recordings_are_for_nobody_else(tmp_path: Path) -> None:
-    (tmp_path / "recordings").mkdir(mode=0o755)
     story = Story(tmp_path)
     story.journal.append(CALL)
     story.leg("caller")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,22 @@ def test_a_folder_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
     again = Instance(tmp_path)
     assert (again.ports.base, again.secrets) == (ports, secrets)
     again.close()
+
+
+def test_a_standing_instance_keeps_its_ports_though_its_servers_listen_on_them(
+    tmp_path: Path,
+) -> None:
+    """The service runs while systemd starts Asterisk again: that must not move anything."""
+    first = Instance(tmp_path, standing=True)
+    base, web = first.ports.base, first.ports.web
+    first.close()
+    with socket.socket() as service:
+        service.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        service.bind(("127.0.0.1", web))
+        service.listen()
+        again = Instance(tmp_path, standing=True)
+        assert again.ports.base == base
+        again.close()
 
 
 @pytest.mark.parametrize("name", ["secrets.json", "ports.json"])

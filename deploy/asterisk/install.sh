@@ -66,22 +66,25 @@ if ! command -v mmdebstrap >/dev/null; then
     || die "apt-get could not install mmdebstrap: check this machine's package sources."
 fi
 
-# The mirror that apt on this host already uses for the distribution itself: the first source with a
-# suite of Debian or Ubuntu, not of security updates, and with the component "main".
+# The mirror that apt on this host already uses for the distribution itself. Others have the same suites and
+# components, so it must be signed with the distribution's own keys, or end in its name.
 host_mirror() {
-  local suites='^(bookworm|trixie|forky|sid|stable|testing|unstable|jammy|noble|questing|resolute|devel)$' file
+  local file
   for file in /etc/apt/sources.list.d/*.sources; do
     [ -e "$file" ] || continue
-    awk -v suites="$suites" '
-      function flush() { if (uri && suite ~ suites && main) { print uri; exit } uri = suite = main = "" }
+    awk '
+      function flush() {
+        if (uri && suite !~ /security/ && (key ~ /(debian|ubuntu)-archive/ || (!key && uri ~ /\/(debian|ubuntu)\/?$/))) { print uri; exit }
+        uri = suite = key = ""
+      }
       NF == 0 { flush() }
       tolower($1) == "uris:" { uri = $2 }
       tolower($1) == "suites:" { suite = $2 }
-      tolower($1) == "components:" { for (i = 2; i <= NF; i++) if ($i == "main") main = 1 }
+      tolower($1) == "signed-by:" { key = $2 }
       END { flush() }' "$file"
   done
-  awk -v suites="$suites" '$1 == "deb" {
-      for (i = 2; i < NF; i++) if ($i ~ /^(https?|file):/ && $(i + 1) ~ suites && $0 ~ / main( |$)/) { print $i; exit }
+  awk '$1 == "deb" && !/security/ && (!/signed-by=/ || /signed-by=[^] ]*(debian|ubuntu)-archive/) {
+      for (i = 2; i < NF; i++) if ($i ~ /^(https?|file):.*\/(debian|ubuntu)\/?$/) { print $i; exit }
     }' /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true
 }
 mirror=${IVR_DEBIAN_MIRROR:-$(host_mirror | head -n 1)}

@@ -30,9 +30,12 @@ class Ami:
         self._reading: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
 
-    async def record(self, channel: str, path: str) -> None:
-        """Write what the far end of this channel says to `path` (a .wav), silence included."""
-        await self._act("MixMonitor", Channel=channel, File="", Options=f"Sr({path})")
+    async def record(self, channel: str, path: str, *, within_s: float = DEADLINE_S) -> None:
+        """Write what the far end of this channel says to `path` (a .wav), silence included.
+
+        Raises LinkError, LinkLost when there is no answer within `within_s`.
+        """
+        await self._act("MixMonitor", within_s, Channel=channel, File="", Options=f"Sr({path})")
 
     async def check(self) -> None:
         """Log in and ping. Raises LinkError with the reason."""
@@ -44,9 +47,11 @@ class Ami:
         if self._reading is not None:
             self._reading.cancel()
 
-    async def _act(self, action: str, **values: str) -> dict[str, str]:
+    async def _act(
+        self, action: str, within_s: float = DEADLINE_S, **values: str
+    ) -> dict[str, str]:
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(within_s):
                 async with self._opening:
                     if self._writer is None:
                         await self._open()
@@ -59,7 +64,7 @@ class Ami:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
-            raise LinkLost(f"AMI did not answer '{action}' within {DEADLINE_S:.0f} s.") from None
+            raise LinkLost(f"AMI did not answer '{action}' within {within_s:.0f} s.") from None
         except OSError as error:
             raise LinkLost(
                 f"AMI does not answer at {self._address[0]}:{self._address[1]}: is it enabled in "

@@ -79,7 +79,7 @@ class Resumption:
 class _Silence:
     """Speech that could not be started: over before it began."""
 
-    done = True
+    done = failed = True
 
     async def stop(self) -> None:
         """Nothing to stop."""
@@ -370,6 +370,9 @@ class LiveCaller:
                 await self._exchange.link.connected.wait()
             await self.part()
             await self._bridged(leg)
+        except ChannelGone:
+            await self.part()
+            raise
         except (LinkError, TimeoutError) as error:
             log.info("not_joined", call_id=self.call_id, error=str(error) or "the link stayed away")
             return False

@@ -78,7 +78,7 @@ class Channel:
         self._wakes: set[asyncio.Event] = set()
         self._playbacks: dict[str, Playback] = {}
         self._played = 0
-        self._sends = False  # silence
+        self._silence: asyncio.Task[None] | None = None
         self.takeovers = 0  # how often services have changed under it
         link.listen(channel_id, self)
 
@@ -150,6 +150,7 @@ class Channel:
         if self.gone:
             return
         self.gone, self.up, self.in_stasis = True, False, False
+        self._sound()
         self.cause = cause or self.cause
         self.link.forget(self.id)
         for playback in list(self._playbacks.values()):
@@ -211,7 +212,7 @@ class Channel:
         playback = Playback(self, self._playback_id(self.takeovers, self._played))
         self._played += 1
         self._playbacks[playback.id] = playback  # before the request: the end may come first
-        self._sends = False  # ends the silence, and it does not begin again by itself
+        self._sound()
         try:
             await self._ask(
                 self.link.operations.channels.playWithId(
@@ -228,8 +229,12 @@ class Channel:
 
     def hush(self, playback_id: str) -> None:
         """Stop a playback that may or may not be going on, without waiting for it."""
-        link = self.link
-        link.errand(lambda: link.operations.playbacks.stop(playbackId=playback_id))
+
+        async def stop() -> None:
+            if playback_id not in self._playbacks:  # else a newer one has the name by now
+                await self.link.operations.playbacks.stop(playbackId=playback_id)
+
+        self.link.errand(stop)
 
     def taken_over(self, takeovers: int) -> None:
         """For the so-manieth time: what the service before us was playing is stopped."""
@@ -241,7 +246,7 @@ class Channel:
         return f"{self.id}.{takeovers}.{number % PLAYBACK_IDS}"
 
     async def music(self, music_class: str) -> None:
-        self._sends = False
+        self._sound()
         await self._ask(
             self.link.operations.channels.startMoh(channelId=self.id, mohClass=music_class)
         )
@@ -252,13 +257,26 @@ class Channel:
         Measured: while neither end sends, MixMonitor writes nothing, and what follows stands too
         early in its file. A phone that sends a key sends no audio meanwhile.
         """
-        if self._sends or self.gone:
+        if self._silence is not None or self.gone:
             return
-        self._sends = True
-        channels = self.link.operations.channels
-        self.link.errand(lambda: channels.startSilence(channelId=self.id))
+        self._silence = asyncio.get_running_loop().create_task(self._start_silence())
+
+    async def _start_silence(self) -> None:
+        """Once: repeated after a lost connection it might end what was begun since."""
+        try:
+            await self.link.operations.channels.startSilence(channelId=self.id)
+        except LinkError as error:
+            log.info("no_silence", channel=self.id, error=str(error))
+
+    def _sound(self) -> None:
+        """Something is about to be heard: it ends the silence, and one not yet asked for must not
+        end it."""
+        silence, self._silence = self._silence, None
+        if silence is not None:
+            silence.cancel()
 
     async def music_off(self) -> None:
+        self._sound()
         await self._ask(self.link.operations.channels.stopMoh(channelId=self.id))
 
     async def hangup(self, reason: str = "normal") -> None:

@@ -6,7 +6,6 @@ first event can come before the answer to the request.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import uuid
 from dataclasses import dataclass
@@ -160,9 +159,10 @@ class OutgoingLeg:
     async def _start_recording(self) -> None:
         self._records.journal.append(self.leg.recorded(self._records.utc()))
         try:
-            async with asyncio.timeout(RECORDING_WITHIN_S):
-                await self._ami.record(self.channel.name, str(self.leg.raw_file))
-        except (LinkError, TimeoutError) as error:
+            await self._ami.record(
+                self.channel.name, str(self.leg.raw_file), within_s=RECORDING_WITHIN_S
+            )
+        except LinkError as error:
             # The talk matters more than its recording; the archive writes the row that says so
             # when it finds no file.
             log.error("leg_not_recorded", leg_id=self.id, error=str(error))

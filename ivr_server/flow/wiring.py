@@ -6,6 +6,7 @@ nodes that nothing leads to, loops that never wait for the caller. Knows no node
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -101,12 +102,16 @@ def check_reach(
         # A misspelt target is reported; what it was meant for must not be reported as well.
         meant = (get_close_matches(one, known, n=1) for one in targets - known.keys())
         leads[name] = (targets & known.keys()).union(*meant)
-    lost = [name for name in known if name not in _reached(leads, [start])]
+    reached = _reached(leads, [start])
+    lost = [name for name in known if name not in reached]
     # Of nodes that hang together only the first is named: when it is mended, so are the others.
+    ways_in = Counter(target for name in lost for target in leads[name])
     named: list[str] = []
-    for name in sorted(lost, key=lambda one: sum(one in leads[other] for other in lost)):
-        if name not in _reached(leads, named):
+    found: set[str] = set()
+    for name in sorted(lost, key=ways_in.__getitem__):
+        if name not in found:
             named.append(name)
+            found |= _reached(leads, [name])
     return [
         document.at(("nodes", name), f"nothing leads to the node '{name}'", key=True)
         for name in known

@@ -90,15 +90,18 @@ class Writer:
             before = self._carried
             try:
                 async with connect(self._dsn) as connection:
-                    connection.add_termination_listener(lambda _: self._hurry.set())
-                    await self._carry(connection)
+                    connection.add_termination_listener(self._ended)
+                    try:
+                        await self._carry(connection)
+                    finally:
+                        # Else the end that we make of it ourselves would cut the pause short.
+                        connection.remove_termination_listener(self._ended)
             except ERRORS as error:
                 self._left(error)
             # A server that lets us in and then refuses our rows has not served us.
             failures = 0 if self._carried > before else failures + 1
             first, longest = BACKOFF_S
             pause = min(longest, first * 2 ** min(failures, 10))
-            self._hurry.clear()  # set by the end of the connection
             await self._pause(pause * (0.5 + self._jitter() / 2))
 
     async def drain(self, timeout_s: float) -> bool:
@@ -117,6 +120,10 @@ class Writer:
     def _done(self) -> bool:
         here = (self._mark.segment, self._mark.offset)
         return here == self._journal.position and not self._journal.pending
+
+    def _ended(self, connection: Any) -> None:
+        """The server closed the connection: look at once."""
+        self._hurry.set()
 
     def _served(self) -> None:
         """Postgres has taken what there was, or there was nothing."""

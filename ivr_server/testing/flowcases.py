@@ -239,11 +239,3 @@ def _differ(what: str, found: list[str], wanted: list[str]) -> list[str]:
     if found == wanted:
         return []
     return [f"{what}:   {', '.join(found)}", f"{' ' * len(what)}  expected {', '.join(wanted)}"]
-
-
-def gather(paths: Iterable[Path]) -> list[Path]:
-    """The test files meant by paths to files and folders."""
-    found: list[Path] = []
-    for path in paths:
-        found += sorted(path.glob("**/*.yaml")) if path.is_dir() else [path]
-    return found

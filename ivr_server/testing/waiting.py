@@ -44,6 +44,8 @@ class ScriptedSpeech:
         self._verb_s = verb_s
         self._timer = asyncio.get_running_loop().call_later(length_s, self._end)
 
+    failed = False
+
     @property
     def done(self) -> bool:
         return self._heard.until_s is not None

@@ -32,6 +32,10 @@ class Speech(Protocol):
     def done(self) -> bool:
         """Whether it is over."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether it is over without having been heard."""
+
     async def stop(self) -> None:
         """Stop it at once."""
 

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from ivr_server.waiting.room import WaitingRoom
 
 
-LONGEST_ANNOUNCEMENT_S = 120.0
+LONGEST_ANNOUNCEMENT_S = 300.0
 
 
 class _Over:
     """Speech whose end nobody reported in time."""
 
-    done = True
+    done = failed = True
 
     async def stop(self) -> None:
         """It is over."""
@@ -178,7 +178,7 @@ class Visit:
                 await self._hush(speech)
                 speech = _OVER
             if speech is not None and speech.done:
-                if promise is not None and promise.spoken_s is not None:
+                if promise is not None and promise.spoken_s is not None and not speech.failed:
                     self._spoken = promise
                 speech, promise, cut_off_at = None, None, None
                 speak_at = now + told.every_s
@@ -189,6 +189,7 @@ class Visit:
                 if speech is None or speech.done:  # nothing to say, or it could not even begin
                     speech, promise = None, None
                     speak_at = now + told.every_s
+                    music = music and not words  # it may have begun, which ends the music
                 else:
                     music = True  # what is said takes its place
                     cut_off_at = now + LONGEST_ANNOUNCEMENT_S

@@ -493,3 +493,62 @@ def test_what_is_known_already_is_told_so() -> None:
         assert channel.post(key("1")), "a key may be pressed twice"
 
     clock.run(scenario())
+
+
+# --- silence while a key is waited for ---
+
+
+def asked(link: Link) -> list[str]:
+    return [name for _, name in link.operations.asked]
+
+
+def test_silence_is_asked_for_once_and_again_after_a_prompt() -> None:
+    async def scenario() -> None:
+        channel, link = made()
+        channel.keep_sending()
+        channel.keep_sending()
+        await asyncio.sleep(0)
+        await channel.play(["sound:a"])
+        channel.keep_sending()
+        await asyncio.sleep(0)
+        assert asked(link) == ["startSilence", "playWithId", "startSilence"]
+
+    clock.run(scenario())
+
+
+def test_silence_that_was_not_sent_yet_does_not_end_the_music() -> None:
+    """It waits for a lost connection when the flow goes on: then it must not be sent any more."""
+
+    async def scenario() -> None:
+        channel, link = made()
+        sent: list[str] = []
+        back = asyncio.Event()
+
+        async def silence(channelId: str) -> None:
+            await back.wait()
+            sent.append("silence")
+
+        link.operations.startSilence = silence
+        channel.keep_sending()
+        await asyncio.sleep(1)
+        await channel.music("default")
+        back.set()
+        await asyncio.sleep(1)
+        assert (sent, asked(link)) == ([], ["startMoh"])
+
+    clock.run(scenario())
+
+
+def test_a_playback_with_a_name_that_was_used_before_is_not_stopped_for_the_old_one() -> None:
+    async def scenario() -> None:
+        channel, link = made()
+        link.operations.reactions["playWithId"] = [LinkLost("cut")] * 4
+        for _ in range(4):
+            with pytest.raises(LinkLost):
+                await channel.play(["sound:a"])
+        errands, link.errands = link.errands, []
+        await channel.play(["sound:b"])  # the first name again
+        await asyncio.gather(*errands)
+        assert asked(link).count("stop") == 3
+
+    clock.run(scenario())

@@ -240,6 +240,18 @@ def test_a_draft_is_checked_though_a_colleague_has_a_mistake(tmp_path: Path) -> 
     assert "1 files: no mistakes (" in done.stdout
 
 
+def test_a_folder_of_flows_is_checked_without_what_is_no_flow_in_it() -> None:
+    done = run("check", "flows")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_reconcile_needs_to_know_the_files(machine: Local, tmp_path: Path) -> None:
+    said = one_sentence(
+        run("reconcile", "--folder", str(tmp_path), IVR_DATABASE_URL=machine.settings.database_url)
+    )
+    assert "name their folder in IVR_RECORDINGS, or the instance with --folder" in said
+
+
 def test_a_number_of_a_flow_that_cannot_be_read_is_no_second_mistake(tmp_path: Path) -> None:
     flows = tmp_path / "flows"
     shutil.copytree(PROJECT / "flows", flows)

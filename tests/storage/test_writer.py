@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import asyncpg
@@ -253,22 +254,24 @@ async def test_damaged_line_is_passed_over(journal: Journal, dsn: str) -> None:
 async def test_a_server_that_lets_us_in_but_has_no_tables_is_not_asked_without_pause(
     journal: Journal, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The schema was not brought up to date: a pause that grows, and one sentence."""
-    pauses: list[float] = []
-    monkeypatch.setattr(writer_module, "BACKOFF_S", (0.001, 0.016))
+    """The schema was not brought up to date: pauses that grow, and one sentence."""
+    at: list[float] = []
+    monkeypatch.setattr(writer_module, "BACKOFF_S", (0.05, 0.4))
+    real = writer_module.connect
+
+    def counted(dsn: str) -> object:
+        at.append(asyncio.get_running_loop().time())
+        return real(dsn)
+
+    monkeypatch.setattr(writer_module, "connect", counted)
     writer = Writer(journal, server.dsn, jitter=lambda: 1.0)
-    real = writer._pause
-
-    async def pause(seconds: float) -> None:
-        pauses.append(seconds)
-        await real(seconds)
-
-    monkeypatch.setattr(writer, "_pause", pause)
     journal.append(call())
     async with running(writer):
-        await until(lambda: len(pauses) > 6)
+        await until(lambda: len(at) > 5)
         status = writer.status
-    assert pauses[:6] == [0.002, 0.004, 0.008, 0.016, 0.016, 0.016]
+    pauses = [later - earlier for earlier, later in pairwise(at)]
+    for pause, least in zip(pauses, (0.1, 0.2, 0.4, 0.4, 0.4), strict=True):
+        assert pause >= least, pauses
     assert not status.connected
     assert "bring the schema up to date with `ivr-server migrate up`" in status.last_error
 
