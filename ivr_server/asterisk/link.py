@@ -2,8 +2,8 @@
 
 One WebSocket carries events and queued operations; the link decodes each event once and posts it to
 the mailbox of the channel it is about. Posting never waits, so a slow call cannot stall the reader.
-A lost socket is noticed within 10 s (ping), reopened with back-off, and then every mailbox is told
-what Asterisk still holds, because events are not replayed.
+A lost or silent socket is noticed within 10 s (ping), reopened with back-off, and then every
+mailbox is told what Asterisk still holds, because events are not replayed.
 
 Knows channels by id only; what a call is, is none of its business.
 """
@@ -173,6 +173,7 @@ class Link:
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         sender = asyncio.create_task(self._lane.send_waiting())
+        pinger = asyncio.create_task(self._ping(socket))
         try:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
@@ -184,13 +185,31 @@ class Link:
                     )
         finally:
             sender.cancel()
+            pinger.cancel()
             self.connected.clear()
             self._lane.detach()
             self._socket = None
             self.counts["socket_lost"] += 1
+            await socket.close()
         log.warning(
             "asterisk_connection_lost", code=socket.close_code, error=str(socket.exception())
         )
+
+    async def _ping(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Ask for an answer every few seconds, and close a socket that gives none.
+
+        Not the same as the socket's own ping. Measured: where a socket breaks and the next is made
+        in the same moment, Asterisk's clean-up of the first can take the application from the
+        second; that one lives on, and neither events nor answers come through it any more.
+        """
+        while True:
+            await asyncio.sleep(PING_S)
+            try:
+                await self.operations.asterisk.ping()
+            except LinkError as error:
+                log.warning("asterisk_silent", error=str(error))
+                await socket.close()
+                return
 
     async def _reconnect(self) -> None:
         pause = FIRST_PAUSE_S

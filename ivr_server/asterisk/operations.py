@@ -37,6 +37,7 @@ _QUEUED = {
     ("channels", "continueInDialplan"),
     ("channels", "originateWithId"),
     ("playbacks", "stop"),
+    ("asterisk", "ping"),
     ("bridges", "createWithId"),
     ("bridges", "destroy"),
 }

@@ -8,7 +8,8 @@ import json
 from structlog.testing import capture_logs
 
 from ivr_server.asterisk import events
-from ivr_server.asterisk.link import AriAddress, Link
+from ivr_server.asterisk.link import PING_S, AriAddress, Link
+from ivr_server.errors import LinkLost
 from ivr_server.testing import clock
 
 ADDRESS = AriAddress(url="http://127.0.0.1:1", user="ivr", password="x")
@@ -92,11 +93,40 @@ def test_one_mailbox_that_trips_over_a_resync_is_not_the_end_of_the_others() -> 
     asyncio.run(scenario())
 
 
+def test_a_socket_through_which_no_answer_comes_is_closed() -> None:
+    """Alive, and yet Asterisk's application is not behind it any more."""
+
+    class Asterisk:
+        async def ping(self) -> None:
+            nonlocal answers
+            answers -= 1
+            if answers < 0:
+                raise LinkLost("no answer")
+
+    class Operations:
+        asterisk = Asterisk()
+
+    class Socket:
+        async def close(self) -> None:
+            closed.append(clock.now_s())
+
+    async def scenario() -> None:
+        link = Link(ADDRESS)
+        link.operations = Operations()  # type: ignore[assignment]
+        with capture_logs():
+            await link._ping(Socket())  # type: ignore[arg-type]
+        await link.close()
+
+    answers = 3
+    closed: list[float] = []
+    clock.run(scenario())
+    assert closed == [4 * PING_S]
+
+
 def test_a_request_that_timed_out_leaves_its_place_to_the_next() -> None:
     """Eight are in flight and never answered: a hang-up that waits must still be sent."""
     from ivr_server.asterisk.operations import Road
     from ivr_server.asterisk.transport import IN_FLIGHT, SocketLane
-    from ivr_server.errors import LinkLost
 
     sent: list[str] = []
 
