@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
@@ -29,6 +30,8 @@ from ivr_server.errors import LinkError, LinkLost, NotFound, SetupError
 log = structlog.get_logger(__name__)
 
 PING_S = 5.0
+FIRST_PINGS_S = (0.5, 1.0, 2.0)  # a fresh socket is looked at more closely; see Link._ping
+ANSWERED_WITHIN_S = 3.0
 CLEANUP_TRIES = 5
 T = TypeVar("T")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 3.0
@@ -202,12 +205,13 @@ class Link:
         in the same moment, Asterisk's clean-up of the first can take the application from the
         second; that one lives on, and neither events nor answers come through it any more.
         """
-        while True:
-            await asyncio.sleep(PING_S)
+        for pause_s in chain(FIRST_PINGS_S, repeat(PING_S)):
+            await asyncio.sleep(pause_s)
             try:
-                await self.operations.asterisk.ping()
-            except LinkError as error:
-                log.warning("asterisk_silent", error=str(error))
+                async with asyncio.timeout(ANSWERED_WITHIN_S):
+                    await self.operations.asterisk.ping()
+            except (LinkError, TimeoutError) as error:
+                log.warning("asterisk_silent", error=str(error) or "no answer to a ping")
                 await socket.close()
                 return
 
