@@ -202,8 +202,8 @@ class Link:
         """Ask for an answer every few seconds, and close a socket that gives none.
 
         Not the same as the socket's own ping. Measured: where a socket breaks and the next is made
-        in the same moment, Asterisk's clean-up of the first can take the application from the
-        second; that one lives on, and neither events nor answers come through it any more.
+        in the same moment, the next sometimes lives on with neither events nor answers coming
+        through it; presumably the clean-up of the first takes the application from it.
         """
         for pause_s in chain(FIRST_PINGS_S, repeat(PING_S)):
             await asyncio.sleep(pause_s)
