@@ -15,7 +15,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -515,8 +514,3 @@ def _report(task: asyncio.Task[None]) -> None:
         log.info("asterisk_refused", error=str(error))
     elif error is not None:
         log.error("task_failed", exc_info=error)
-
-
-def folders(settings: Settings) -> tuple[Path, ...]:
-    """Folders the service writes to."""
-    return settings.state, settings.sounds, settings.recordings

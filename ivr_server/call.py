@@ -7,7 +7,7 @@ restarted service can go on from there. Knows no Asterisk and no SQL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -195,20 +195,44 @@ async def run(
     `start`, `after` and `variables` are given when a restarted service goes on with a call; see
     engine.run.
     """
-    reason, error = facts.CallEnd.FLOW_ENDED, ""
-    try:
+
+    async def walk() -> tuple[facts.CallEnd, str]:
         end = await engine.run(
             flows, flow, caller, story, variables=variables, start=start, after=after
         )
         if end is engine.FlowEnd.RUNAWAY:
-            reason, error = facts.CallEnd.FAILED, "the flow ran in circles without waiting"
             await _hand_back(caller)
-        else:
-            if story.talked:
-                reason = facts.CallEnd.COMPLETED_BY_AGENT
-            await caller.hangup()
+            return facts.CallEnd.FAILED, "the flow ran in circles without waiting"
+        await caller.hangup()
+        return _ENDED_BY_US[story.talked], ""
+
+    await _to_its_end(caller, story, walk)
+
+
+async def see_out(caller: TalkingCaller, story: CallStory) -> None:
+    """A talk that outlived the flow it came from: it is not cut, and ends the call."""
+
+    async def talk() -> tuple[facts.CallEnd, str]:
+        await caller.finish_talk()
+        await caller.hangup()
+        return facts.CallEnd.COMPLETED_BY_AGENT, ""
+
+    await _to_its_end(caller, story, talk)
+
+
+_ENDED_BY_US = {True: facts.CallEnd.COMPLETED_BY_AGENT, False: facts.CallEnd.FLOW_ENDED}
+
+
+async def _to_its_end(
+    caller: FallbackCaller,
+    story: CallStory,
+    serve: Callable[[], Awaitable[tuple[facts.CallEnd, str]]],
+) -> None:
+    """Serve a call, and write down why it ended and what was wrong. The one place that catches."""
+    try:
+        reason, error = await serve()
     except CallerGone:
-        reason = story.hung_up()
+        reason, error = story.hung_up(), ""
     except Exception as failure:
         # The boundary of a call: a defect in one must never touch another, nor leave a caller in
         # silence. It is logged whole and stands in the call's row.
@@ -216,22 +240,6 @@ async def run(
         reason, error = facts.CallEnd.FAILED, f"{type(failure).__name__}: {failure}"
         await _hand_back(caller)
     story.ended(reason, error)
-
-
-async def see_out(caller: TalkingCaller, story: CallStory) -> None:
-    """A talk that outlived the flow it came from: it is not cut, and ends the call."""
-    try:
-        await caller.finish_talk()
-        reason = facts.CallEnd.COMPLETED_BY_AGENT
-        await caller.hangup()
-    except CallerGone:
-        reason = story.hung_up()
-    except Exception as failure:
-        log.exception("call_failed", call_id=story.call.call_id)
-        await _hand_back(caller)
-        story.ended(facts.CallEnd.FAILED, f"{type(failure).__name__}: {failure}")
-        return
-    story.ended(reason)
 
 
 async def refuse(caller: FallbackCaller, story: CallStory, error: str) -> None:

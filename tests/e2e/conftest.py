@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from ivr_server import local
 from ivr_server.acd.agents import AgentState
 from ivr_server.app import Service
+from ivr_server.config import Settings
 from ivr_server.local import Local
 from ivr_server.storage import reader
 from ivr_server.testing.phones import Phone, PhoneBox
@@ -106,16 +108,23 @@ async def until(condition: Callable[[], bool], within_s: float, what: str) -> No
         pytest.fail(f"not within {within_s:.0f} s: {what}")
 
 
-@pytest.fixture
-async def serving(machine: Local) -> AsyncIterator[Serving]:
-    """A service attached to the session's Asterisk and Postgres."""
-    service = Service(machine.settings, machine.plans, machine.speech)
+@asynccontextmanager
+async def attached(settings: Settings, machine: Local) -> AsyncIterator[Service]:
+    """A service with these settings, ready to take calls; stopped at the end."""
+    service = Service(settings, machine.plans, machine.speech)
     ready = asyncio.Event()
     task = asyncio.create_task(service.run(ready.set))
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         await task
-    yield Serving(service, machine, datetime.now(UTC))
+    yield service
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def serving(machine: Local) -> AsyncIterator[Serving]:
+    """A service attached to the session's Asterisk and Postgres."""
+    async with attached(machine.settings, machine) as service:
+        yield Serving(service, machine, datetime.now(UTC))

@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ivr_server.app import Service
 from ivr_server.facts import CallEnd
 from ivr_server.local import Local
 from ivr_server.testing.faultproxy import FaultProxy
 from ivr_server.testing.phones import RATE, Conversation, Phone, share
 
-from .conftest import AGENT_HZ, CALLER_HZ, Serving, until
+from .conftest import AGENT_HZ, CALLER_HZ, Serving, attached, until
 
 LOST_WITHIN_S = 10.0
 SALES = ("anna", "boris", "vera")
@@ -48,16 +47,8 @@ class Faulty(Serving):
 async def faulty(machine: Local) -> AsyncIterator[Faulty]:
     async with FaultProxy(machine.instance.ports.ari) as proxy:
         settings = replace(machine.settings, ari_url=f"http://127.0.0.1:{proxy.port}")
-        service = Service(settings, machine.plans, machine.speech)
-        ready = asyncio.Event()
-        task = asyncio.create_task(service.run(ready.set))
-        waiting = asyncio.create_task(ready.wait())
-        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            await task
-        yield Faulty(service, machine, datetime.now(UTC), proxy)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        async with attached(settings, machine) as service:
+            yield Faulty(service, machine, datetime.now(UTC), proxy)
 
 
 async def test_a_talk_goes_on_and_its_end_is_noticed(

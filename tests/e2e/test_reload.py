@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ivr_server.app import Service
 from ivr_server.errors import ConfigError, SetupError
 from ivr_server.local import Local
 from ivr_server.testing.phones import Phone
 
-from .conftest import FLOWS, Serving, until
+from .conftest import FLOWS, Serving, attached, until
 
 
 @dataclass
@@ -38,16 +37,8 @@ class Edited(Serving):
 async def edited(machine: Local, tmp_path: Path) -> AsyncIterator[Edited]:
     flows = tmp_path / "flows"
     shutil.copytree(FLOWS, flows)
-    service = Service(replace(machine.settings, flows=flows), machine.plans, machine.speech)
-    ready = asyncio.Event()
-    task = asyncio.create_task(service.run(ready.set))
-    waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        await task
-    yield Edited(service, machine, datetime.now(UTC), flows)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with attached(replace(machine.settings, flows=flows), machine) as service:
+        yield Edited(service, machine, datetime.now(UTC), flows)
 
 
 async def test_a_call_ends_on_the_version_it_began_with(
