@@ -91,13 +91,18 @@ async def run() -> None:
             await machine.down()
 
 
-async def _run(machine: local.Local, folder: Path) -> None:
+async def prepared(machine: local.Local, folder: Path) -> tuple[Sipp, int]:
+    """Asterisk started again with the benchmarks' site; sipp, and the port of its agents."""
     ports = machine.instance.ports
     agents_port = ports.base + AGENTS_PORT_OFFSET
-    sipp = Sipp(installation(), folder, ports.sip)
     render(machine, agents_port)
     await machine.instance.asterisk.stop()
     await machine.instance.asterisk.start()
+    return Sipp(installation(), folder, ports.sip), agents_port
+
+
+async def _run(machine: local.Local, folder: Path) -> None:
+    sipp, agents_port = await prepared(machine, folder)
     media = machine.speech.media("en", [Prompt("connecting")])[0]
     bare = {"BARE_URL": machine.settings.ari_url, "BARE_PASSWORD": machine.settings.ari_password}
     subjects: dict[str, list[tuple[float, float]]] = {}

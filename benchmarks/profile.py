@@ -17,10 +17,8 @@ from pathlib import Path
 import uvloop
 from rich.table import Table
 
-from benchmarks.__main__ import AGENTS_PORT_OFFSET, FLOWS, PER_S, TALK_MS, out, process, render
-from benchmarks.load import Sipp
+from benchmarks.__main__ import FLOWS, PER_S, TALK_MS, out, prepared, process
 from ivr_server import local
-from ivr_server.instance import installation
 
 CALLS, RATE_HZ = 300, 1000
 AREAS = {
@@ -90,12 +88,7 @@ async def run() -> None:
         folder = Path(name)
         machine = await local.up(folder, out.print, flows=FLOWS, fast=True)
         try:
-            ports = machine.instance.ports
-            agents_port = ports.base + AGENTS_PORT_OFFSET
-            sipp = Sipp(installation(), folder, ports.sip)
-            render(machine, agents_port)
-            await machine.instance.asterisk.stop()
-            await machine.instance.asterisk.start()
+            sipp, agents_port = await prepared(machine, folder)
             service = process("-m", "ivr_server", "run", environment=machine.environment())
             async with sipp.agents(agents_port), service as pid:
                 for title, number, talk_ms in (
